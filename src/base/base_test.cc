@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <gtest/gtest.h>
+
+#include <thread>
+
+#include "base/address.h"
+#include "base/bounded_queue.h"
+#include "base/byte_order.h"
+#include "base/rng.h"
+#include "base/secret.h"
+
+namespace testudo {
+namespace {
+
+TEST(Address, ParsesAndPrints) {
+  EXPECT_EQ(Ipv4Address::parse("192.0.2.1")->value(), 0xc0000201u);
+  EXPECT_EQ(Ipv4Address(0xc0000201).to_string(), "192.0.2.1");
+  EXPECT_FALSE(Ipv4Address::parse("192.0.2"));
+  EXPECT_FALSE(Ipv4Address::parse("192.0.2.256"));
+  EXPECT_EQ(Endpoint::parse("192.0.2.1:4500")->to_string(), "192.0.2.1:4500");
+  EXPECT_FALSE(Endpoint::parse("192.0.2.1"));
+  EXPECT_FALSE(Endpoint::parse("192.0.2.1:65536"));
+}
+
+TEST(Prefix, ContainsItsAddressesOnly) {
+  const auto prefix = *Ipv4Prefix::parse("192.0.2.0/24");
+  EXPECT_TRUE(prefix.contains(*Ipv4Address::parse("192.0.2.255")));
+  EXPECT_FALSE(prefix.contains(*Ipv4Address::parse("192.0.3.0")));
+  EXPECT_TRUE(Ipv4Prefix::parse("0.0.0.0/0")->contains(Ipv4Address(0xffffffff)));
+  EXPECT_EQ(Ipv4Prefix::parse("192.0.2.1")->length, 32);
+}
+
+TEST(Prefix, RefusesHostBitsAndSaysTheNetwork) {
+  const auto prefix = Ipv4Prefix::parse("192.0.2.7/24");
+  ASSERT_FALSE(prefix);
+  EXPECT_NE(prefix.error().message.find("192.0.2.0/24"), std::string::npos);
+}
+
+TEST(Be, IsBigEndianInMemory) {
+  const Be<std::uint32_t> value(0x01020304);
+  EXPECT_EQ(reinterpret_cast<const std::uint8_t*>(&value)[0], 1);
+  EXPECT_EQ(value.host(), 0x01020304u);
+}
+
+TEST(Secret, ZeroesItsMemoryWhenItGoes) {
+  const std::array<std::uint8_t, 4> key = {1, 2, 3, 4};
+  const std::uint8_t* where = nullptr;
+  {
+    const Secret secret{std::span<const std::uint8_t>(key)};
+    where = secret.bytes().data();
+    EXPECT_EQ(where[3], 4);
+  }
+  EXPECT_EQ(where[3], 0);  // the pool keeps the page, so it can still be read
+}
+
+TEST(Secret, ComparesContent) {
+  const std::array<std::uint8_t, 2> a = {1, 2};
+  const std::array<std::uint8_t, 2> b = {1, 3};
+  const Secret first{std::span<const std::uint8_t>(a)};
+  Secret copy = first;
+  EXPECT_TRUE(first.equals(copy));
+  EXPECT_FALSE(first.equals(Secret{std::span<const std::uint8_t>(b)}));
+  EXPECT_FALSE(first.equals(Secret()));
+}
+
+TEST(BoundedQueue, RefusesWhenFull) {
+  BoundedQueue<int> queue(2);
+  EXPECT_TRUE(queue.push(1));
+  EXPECT_TRUE(queue.push(2));
+  EXPECT_FALSE(queue.push(3));
+  EXPECT_EQ(queue.pop(), 1);
+  EXPECT_TRUE(queue.push(3));
+  EXPECT_EQ(queue.pop(), 2);
+  EXPECT_EQ(queue.pop(), 3);
+  EXPECT_EQ(queue.pop(), std::nullopt);
+}
+
+TEST(BoundedQueue, KeepsOrderAcrossThreads) {
+  BoundedQueue<int> queue(64);
+  constexpr int kCount = 100'000;
+  std::thread producer([&] {
+    for (int i = 0; i < kCount;) {
+      if (queue.push(i)) ++i;
+      else std::this_thread::yield();
+    }
+  });
+  int next = 0;
+  while (next < kCount) {
+    if (const auto value = queue.pop()) {
+      ASSERT_EQ(*value, next);
+      ++next;
+    } else {
+      std::this_thread::yield();
+    }
+  }
+  producer.join();
+}
+
+TEST(SeededRng, IsReproducible) {
+  SeededRng a(7);
+  SeededRng b(7);
+  SeededRng c(8);
+  const auto first = a.next();
+  EXPECT_EQ(first, b.next());
+  EXPECT_NE(first, c.next());
+}
+
+}  // namespace
+}  // namespace testudo

@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: Apache-2.0
+// CHECK(condition): an invariant whose violation is a bug of ours. On in every build.
+#pragma once
+
+#include <cstdio>
+#include <cstdlib>
+
+namespace testudo {
+
+[[noreturn]] inline void check_failed(const char* condition, const char* file, int line) {
+  std::fprintf(stderr, "%s:%d: CHECK failed: %s\n", file, line, condition);
+  std::abort();
+}
+
+}  // namespace testudo
+
+#define CHECK(condition) \
+  (__builtin_expect(!!(condition), 1) ? static_cast<void>(0) : ::testudo::check_failed(#condition, __FILE__, __LINE__))
