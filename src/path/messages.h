@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the control thread tells a worker, and what a worker tells the control thread: the only things that pass between
+// them, through two bounded queues. Tables come as immutable snapshots or as single SAs whose ownership moves; what a
+// worker no longer needs goes back in an event, so that it never frees memory.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <variant>
+#include <vector>
+
+#include "base/address.h"
+#include "base/bounded_queue.h"
+#include "base/strong.h"
+#include "distributor/connection_table.h"
+#include "distributor/distribution.h"
+#include "io/port.h"
+#include "ipsec/sa.h"
+#include "policy/filter_table.h"
+
+namespace testudo::path {
+
+/// One UDP datagram of IKE (RFC 7296), without the non-ESP marker, between charon and a peer.
+struct IkeDatagram {
+  Endpoint local;   // DVIPA, port 500 or 4500
+  Endpoint remote;
+  std::vector<std::uint8_t> payload;
+};
+
+// ---- control → worker ----
+
+struct InstallSa {
+  std::unique_ptr<ipsec::Sa> sa;
+};
+struct RemoveSa {
+  SaId id;
+};
+struct SetFilters {
+  std::shared_ptr<const policy::FilterTable> table;
+};
+/// DVIPAs, their owners and ready targets, and the members' addresses. Replaces the former one.
+struct SetDistribution {
+  std::shared_ptr<const distributor::Distribution> table;
+};
+/// Sockets of one DVIPA: an owner receives and sends on them, a target only sends.
+struct SetDvipaPorts {
+  Ipv4Address dvipa;
+  std::unique_ptr<io::PacketPort> ike;    // UDP 500; null: none
+  std::unique_ptr<io::PacketPort> nat_t;  // UDP 4500; null: none
+};
+/// The coupling facility has set aside the sequence numbers below and including `last` of an outbound SA.
+struct SetCeiling {
+  SaId sa;
+  SeqNo last;
+};
+struct SendIke {
+  IkeDatagram datagram;
+};
+struct ForgetNode {
+  NodeId node;  // its link is down: what was forwarded to it and not committed counts as seen
+};
+struct ListConnections {};
+struct ListLeases {};
+
+using Command = std::variant<std::monostate, InstallSa, RemoveSa, SetFilters, SetDistribution, SetDvipaPorts, SetCeiling,
+                             SendIke, ForgetNode, ListConnections, ListLeases>;
+
+// ---- worker → control ----
+
+struct IkeReceived {
+  IkeDatagram datagram;
+};
+/// The sequencer wants numbers up to `last` set aside in the coupling facility.
+struct NeedCeiling {
+  SaId sa;
+  SeqNo last;
+};
+/// The sequence numbers of an SA without ESN are nearly used up: rekey it.
+struct NearExhaustion {
+  SaId sa;
+};
+/// A packet that the owner forwarded is for an SA that the shadow cache does not have.
+struct UnknownSpi {
+  Ipv4Address dvipa;
+  Spi spi;
+  Ipv4Address remote;
+};
+struct LifesizeUsed {
+  SaId sa;
+  std::uint64_t bytes = 0;  // since the last such event
+  std::uint64_t packets = 0;
+};
+struct Connections {
+  std::vector<distributor::ConnectionInfo> list;
+};
+struct LeaseInfo {
+  SaId sa;
+  bool shared = false;
+  std::uint32_t outstanding = 0;
+  SeqNo next;
+  SeqNo ceiling;
+};
+struct Leases {
+  std::vector<LeaseInfo> list;
+};
+/// To be destroyed by the control thread.
+struct Retired {
+  std::unique_ptr<ipsec::Sa> sa;
+  std::shared_ptr<const void> table;
+  std::unique_ptr<io::PacketPort> ports[2];
+};
+
+using Event = std::variant<std::monostate, IkeReceived, NeedCeiling, NearExhaustion, UnknownSpi, LifesizeUsed,
+                           Connections, Leases, Retired>;
+
+using CommandQueue = BoundedQueue<Command>;
+using EventQueue = BoundedQueue<Event>;
+
+}  // namespace testudo::path
