@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: Apache-2.0
+// Sequencer: hands out the outbound sequence numbers of a DVIPA's SAs, on the DVIPA's owner (spec E2, E5, E6).
+// Uniqueness holds always: a number is granted once, and only up to the ceiling that was reserved in the coupling
+// facility. Freshness holds for speed: numbers that several targets hold at once lie within the peer's replay
+// window.
+//
+//   Sequencer sequencer(self, {});
+//   sequencer.add_sa(sa, {.dvipa = d, .epoch = e, .first = SeqNo(1), .peer_window = 32});
+//   ...each turn of the worker...
+//   sequencer.receive(message, now, outbox);   // kLeaseRequest, kLeaseReturn
+//   sequencer.tick(now, outbox);               // always once a turn; at the latest at next_timer()
+//   for (const SequencerEvent& event : sequencer.events()) to_control(event);
+//   sequencer.clear_events();                  // drop from the front only what control's queue has taken
+//   ...when control has reserved...
+//   sequencer.set_ceiling(sa, SeqNo(1 << 20)); // taken up by the next tick
+//
+// Modes, per SA (notes on the figures: docs/decisions). *Exclusive*: one target sends; it gets many numbers at a
+// time, ahead of need. Another one's request recalls them, and nothing is granted until they are back or their
+// deadline has passed. *Shared*: several targets send; the numbers from the oldest that is still out to the newest
+// granted span less than the peer's window less a margin. A lease ends with its holder's "sent", or at its
+// deadline; a skew guard later, for the jitter of the paths, its numbers leave the span. What was not used is
+// skipped, never granted again.
+//
+// Invariants: granted ranges rise strictly; none passes the ceiling; none passes 2^32 - 1 without ESN.
+// Thread: one worker. Time: one host's; none is ever compared with a lessee's.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <span>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "base/address.h"
+#include "base/strong.h"
+#include "base/time.h"
+#include "sequence/deadlines.h"
+#include "wire/fast.h"
+
+namespace testudo::sequence {
+
+struct SequencerConfig {
+  Duration lease_duration = 100ms;  // the most a lost holder can block the others
+  Duration skew_guard = 40us;       // jitter of the paths to a peer, and their difference
+  Duration sharing_time = 100ms;    // two requesters within this time share; one alone for it is exclusive
+  Duration recall_after = 1ms;      // a shared lease that blocks others for this long is asked for
+  Duration recall_retry = 1ms;      // first repetition of a recall; doubles up to 16 times this
+  Duration ceiling_retry = 1s;      // repetition of NeedCeiling
+  std::uint32_t shared_margin = 4;  // numbers of the peer's window that are not used
+  std::uint16_t exclusive_first =
+      64;  // numbers in the first exclusive lease of a holder; doubles while it is used up
+  std::uint16_t exclusive_most = 1024;                  // numbers in an exclusive lease
+  std::uint64_t ceiling_step = std::uint64_t{1} << 20;  // numbers reserved at a time
+  std::size_t sas_max = 4096;                           // SAs for which memory is taken at the start
+};
+
+struct SequencedSa {
+  Ipv4Address dvipa;
+  Epoch epoch;  // requests of another epoch are ignored
+  SeqNo first;  // never granted before: 1, or one after the ceiling found in the coupling facility
+  std::uint32_t peer_window = 32;  // numbers; the peer's replay window
+  bool esn = false;
+};
+
+struct SequencerEvent {
+  enum class Kind : std::uint8_t {
+    kNeedCeiling,     // reserve the numbers up to and including `last` in the coupling facility, then set_ceiling()
+    kNearExhaustion,  // once, at 7/8 of all numbers: rekey the SA
+  };
+  Kind kind = Kind::kNeedCeiling;
+  SaId sa;
+  SeqNo last;
+};
+
+struct SequencerInfo {
+  SaId sa;
+  bool shared = false;
+  std::uint32_t outstanding = 0;  // leases
+  std::uint32_t waiting = 0;      // requests
+  SeqNo next;
+  SeqNo ceiling;  // the last number that may be granted
+};
+
+class Sequencer {
+ public:
+  Sequencer(NodeId self, const SequencerConfig& config);
+
+  /// Grants nothing before the first set_ceiling(). The SA must be new.
+  void add_sa(SaId sa, const SequencedSa& parameters);
+  /// Leases that are out end with the SA. Unknown SAs are ignored here and below.
+  void remove_sa(SaId sa);
+  /// Numbers up to and including `last` are reserved. A value below the present one is ignored.
+  void set_ceiling(SaId sa, SeqNo last);
+
+  /// Takes a kLeaseRequest or kLeaseReturn; the caller has checked that it comes from the sender it names.
+  void receive(const wire::FastMessage& message, Time now, wire::FastOutbox& out);
+  /// Grants, recalls and repeats what is due.
+  void tick(Time now, wire::FastOutbox& out);
+  /// When tick() is next needed. Time::max(): not before the next receive() or set_ceiling().
+  [[nodiscard]] Time next_timer() const { return timers_.earliest(); }
+
+  [[nodiscard]] std::span<const SequencerEvent> events() const { return events_; }
+  /// Forgets the first `count` events. What there was no room for comes again.
+  void clear_events(std::size_t count = std::numeric_limits<std::size_t>::max());
+
+  /// Appends one entry per SA, ordered by SA.
+  void list(std::vector<SequencerInfo>& out) const;
+
+ private:
+  static constexpr std::size_t kLeasesMax = 32;   // per SA, live and in their skew guard
+  static constexpr std::size_t kLesseesMax = 32;  // per SA, remembered
+
+  struct Lessee {
+    NodeId node;
+    std::uint32_t incarnation = 0;
+    friend bool operator==(const Lessee&, const Lessee&) = default;
+  };
+  struct Lease {
+    Lessee holder;
+    std::uint32_t id = 0;
+    SeqNo first;
+    std::uint16_t count = 0;
+    bool shared = false;
+    bool returned = false;
+    std::uint8_t recalls = 0;  // sent
+    Time granted;
+    Time next_recall = Time::max();
+    Time ends;  // the numbers leave the span
+  };
+  /// A lessee of one SA and its newest request.
+  struct Requester {
+    Lessee lessee;
+    std::uint32_t id = 0;         // newest seen
+    std::uint16_t want = 0;       // not 0: waiting
+    std::uint16_t exclusive = 0;  // size of its last exclusive lease
+    std::uint64_t turn = 0;       // order of arrival; who waits longest is first
+  };
+  struct Sa {
+    SaId id;
+    bool used = false;
+    SequencedSa parameters;
+    SeqNo next, ceiling, limit;
+    bool shared = false;
+    bool near_exhaustion_told = false;
+    Time ceiling_asked = Time::min();  // when NeedCeiling was last emitted
+    SeqNo ceiling_wanted;
+    Lessee last_requester;
+    Time last_request = Time::min();
+    Time last_change = Time::min();  // when a request came from another one than the request before
+    std::uint64_t turns = 0;
+    std::uint32_t leases_count = 0, requesters_count = 0;
+    std::array<Lease, kLeasesMax> leases;  // by rising number
+    std::array<Requester, kLesseesMax> requesters;
+  };
+
+  Sa* find(SaId sa, const wire::FastHeader& header);
+  void on_request(Sa& sa, const Lessee& lessee, const wire::LeaseRequest& request, Time now, wire::FastOutbox& out);
+  static void note_return(Sa& sa, const Lessee& lessee, std::uint32_t id, Time ends);
+  Requester* requester_for(Sa& sa, const Lessee& lessee, std::uint32_t id);
+  void choose_mode(Sa& sa, const Lessee& lessee, Time now) const;
+  void serve(Sa& sa, Time now, wire::FastOutbox& out);
+  static Requester* first_waiting(Sa& sa);
+  static std::uint32_t waiting(const Sa& sa);
+  std::uint64_t grantable(const Sa& sa, const Requester& requester) const;
+  std::uint64_t free_span(const Sa& sa) const;
+  void grant(Sa& sa, Requester& requester, std::uint16_t count, Time now, wire::FastOutbox& out);
+  void recall_blocking(Sa& sa, Time now, wire::FastOutbox& out);
+  void send_grant(const Sa& sa, const Lease& lease, wire::FastOutbox& out) const;
+  void send_exhausted(const Sa& sa, const Requester& requester, wire::FastOutbox& out) const;
+  [[nodiscard]] wire::FastHeader header(const Sa& sa, const Lessee& to, wire::FastType type) const;
+  static void forget_ended(Sa& sa, Time now);
+  void emit_events(Sa& sa, Time now);
+  void set_timer(Sa& sa, Time now);
+
+  NodeId self_;
+  SequencerConfig config_;
+  std::vector<Sa> sas_;
+  std::vector<std::uint32_t> free_;                 // indices in sas_
+  absl::flat_hash_map<SaId, std::uint32_t> index_;  // look-up only: its order never matters
+  Deadlines timers_;                                // by index in sas_
+  std::vector<SequencerEvent> events_;
+};
+
+}  // namespace testudo::sequence
