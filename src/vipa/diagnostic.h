@@ -6,7 +6,9 @@
 //   node.toml:12: [xcf] address: "10.77.0" is not an IPv4 address; …
 #pragma once
 
+#include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace testudo::vipa {
@@ -23,5 +25,10 @@ struct Diagnostic {
 };
 
 using Diagnostics = std::vector<Diagnostic>;
+
+/// `text` between quotes as it may go on a terminal: unprintable bytes as \xNN, long text cut.
+[[nodiscard]] std::string quoted(std::string_view text);
+/// What `word` was probably meant to be, of `known`; empty if nothing is near. Case does not matter.
+[[nodiscard]] std::string_view nearest(std::string_view word, std::span<const std::string_view> known);
 
 }  // namespace testudo::vipa

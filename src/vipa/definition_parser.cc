@@ -1,0 +1,350 @@
+// SPDX-License-Identifier: Apache-2.0
+// From words to statements: syntax and ranges. What statements mean together is definition_rules.cc's.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <bit>
+#include <charconv>
+#include <functional>
+#include <optional>
+#include <span>
+#include <string>
+#include <utility>
+
+#include "vipa/definition.h"
+#include "vipa/definition_rules.h"
+#include "vipa/definition_tokens.h"
+
+namespace testudo::vipa {
+namespace {
+
+using definition::Rules;
+using definition::Token;
+
+/// The operands of one statement, read from front to back.
+class Operands {
+ public:
+  Operands(Token statement, std::string_view keyword, std::span<const Token> words, Rules& rules)
+      : statement_(statement), keyword_(keyword), words_(words), rules_(rules) {}
+
+  [[nodiscard]] bool empty() const { return words_.empty(); }
+  [[nodiscard]] const Token& front() const { return words_.front(); }
+  Token take() {
+    const Token token = words_.front();
+    words_ = words_.subspan(1);
+    return token;
+  }
+  bool take_if(std::string_view keyword) {
+    if (empty() || !definition::is(front().text, keyword)) return false;
+    words_ = words_.subspan(1);
+    return true;
+  }
+  [[nodiscard]] bool at_keyword(std::string_view keyword) const {
+    return !empty() && definition::is(front().text, keyword);
+  }
+  /// Where to point when a word is missing: at the statement.
+  void missing(const std::string& what) { error(statement_.at, what); }
+  void error(Position at, std::string message) {
+    rules_.error(at, definition::upper(keyword_), std::move(message));
+  }
+  [[nodiscard]] Position at() const { return statement_.at; }
+
+  /// The next word as an IPv4 address that a host can have; `what` names it in errors.
+  std::optional<Ipv4Address> address(std::string_view what);
+  /// The next word as a subnet mask.
+  std::optional<std::uint8_t> mask();
+  /// The next word as a number.
+  std::optional<int> number(std::string_view what, int min, int max);
+
+ private:
+  Token statement_;
+  std::string_view keyword_;
+  std::span<const Token> words_;
+  Rules& rules_;
+};
+
+bool is_unicast(Ipv4Address a) {
+  const std::uint32_t top = a.value() >> 24;
+  return top != 0 && top != 127 && top < 224;
+}
+
+std::optional<Ipv4Address> Operands::address(std::string_view what) {
+  const Token token = take();
+  const Result<Ipv4Address> parsed = Ipv4Address::parse(token.text);
+  if (!parsed) {
+    error(token.at,
+          fmt::format("{} is not {}: an IPv4 address such as 192.0.2.100 is expected", quoted(token.text), what));
+    return std::nullopt;
+  }
+  if (!is_unicast(*parsed)) {
+    error(token.at, fmt::format("{} cannot be {}: it is no address that a single host can have", token.text, what));
+    return std::nullopt;
+  }
+  return *parsed;
+}
+
+std::optional<std::uint8_t> Operands::mask() {
+  if (empty()) {
+    missing("the subnet mask is missing: it stands before the address, such as 255.255.255.0");
+    return std::nullopt;
+  }
+  const Token token = take();
+  const Result<Ipv4Address> parsed = Ipv4Address::parse(token.text);
+  const std::uint32_t value = parsed ? parsed->value() : 0;
+  if (value == 0 || std::countl_one(value) + std::countr_zero(value) != 32) {
+    error(token.at, fmt::format("{} is not a subnet mask: one such as 255.255.255.0 stands before the address",
+                                quoted(token.text)));
+    return std::nullopt;
+  }
+  return static_cast<std::uint8_t>(std::countl_one(value));
+}
+
+std::optional<int> Operands::number(std::string_view what, int min, int max) {
+  const Token token = take();
+  int value = 0;
+  const auto [end, code] = std::from_chars(token.text.data(), token.text.data() + token.text.size(), value);
+  if (code == std::errc::invalid_argument || end != token.text.data() + token.text.size()) {
+    error(token.at,
+          fmt::format("{} {} is not a number: one of {}–{} is expected", what, quoted(token.text), min, max));
+    return std::nullopt;
+  }
+  if (code != std::errc() || value < min || value > max) {
+    error(token.at, fmt::format("{} {} is outside {}–{}", what, token.text, min, max));
+    return std::nullopt;
+  }
+  return value;
+}
+
+/// The rest of the statement as addresses; false and an error if there is none.
+bool each_address(Operands& operands, std::string_view what,
+                  const std::function<void(Ipv4Address, Position)>& use) {
+  if (operands.empty()) {
+    operands.missing(fmt::format("no address is given: at least one is expected"));
+    return false;
+  }
+  while (!operands.empty()) {
+    const Position at = operands.front().at;
+    if (const auto address = operands.address(what)) use(*address, at);
+  }
+  return true;
+}
+
+/// VIPADEFINE [MOVEABLE IMMEDIATE|WHENIDLE] mask address…
+void parse_define(Operands& operands, Rules& rules) {
+  Movement movement = Movement::kImmediate;
+  if (operands.take_if(definition::kMoveable)) {
+    if (operands.take_if(definition::kWhenIdle)) {
+      movement = Movement::kWhenIdle;
+    } else if (!operands.take_if(definition::kImmediate)) {
+      operands.missing("MOVEABLE says how: MOVEABLE IMMEDIATE or MOVEABLE WHENIDLE");
+    }
+  }
+  const std::optional<std::uint8_t> length = operands.mask();
+  std::optional<Ipv4Prefix> subnet;  // of the statement's first address
+  each_address(operands, "a DVIPA", [&](Ipv4Address address, Position at) {
+    rules.mention(address);
+    if (!length) return;
+    rules.define({address, definition::subnet_of(address, *length), movement, at}, subnet);
+  });
+}
+
+/// VIPABACKUP rank address…
+void parse_backup(Operands& operands, Rules& rules) {
+  if (operands.empty())
+    return operands.missing("the rank is missing: VIPABACKUP rank address, with a rank of 1–254");
+  const std::optional<int> rank = operands.number("rank", kRankMin, kRankMax);
+  each_address(operands, "a DVIPA", [&](Ipv4Address address, Position at) {
+    rules.mention(address);
+    if (rank) rules.backup({address, static_cast<std::uint8_t>(*rank), at});
+  });
+}
+
+/// PORT list. False if it has an error.
+bool parse_ports(Operands& operands, std::vector<std::uint16_t>& ports) {
+  bool ok = true;
+  std::size_t read = 0;
+  for (; !operands.empty() && !operands.at_keyword(definition::kDestIp); ++read) {
+    const Position at = operands.front().at;
+    const std::optional<int> port = operands.number("port", 1, 65535);
+    if (!port) {
+      ok = false;
+    } else if (std::find(ports.begin(), ports.end(), *port) != ports.end()) {
+      operands.error(at, fmt::format("port {} is repeated: name each port once", *port));
+      ok = false;
+    } else {
+      ports.push_back(static_cast<std::uint16_t>(*port));
+    }
+  }
+  if (read == 0) {
+    operands.missing("PORT names no port: at least one is expected; without PORT, all ports are distributed");
+    ok = false;
+  }
+  std::sort(ports.begin(), ports.end());
+  return ok;
+}
+
+/// What follows DESTIP. False if it has an error.
+bool parse_targets(Operands& operands, std::vector<Ipv4Address>& targets) {
+  if (operands.take_if(definition::kAll)) {
+    if (operands.empty()) return true;
+    operands.error(operands.front().at,
+                   fmt::format("{} follows ALL: DESTIP has either ALL or a list of XCF addresses",
+                               quoted(operands.front().text)));
+    return false;
+  }
+  bool ok = true;
+  const bool some = each_address(operands, "an XCF address", [&](Ipv4Address address, Position at) {
+    if (std::find(targets.begin(), targets.end(), address) == targets.end()) return targets.push_back(address);
+    operands.error(at, fmt::format("{} is repeated: name each target once", address.to_string()));
+    ok = false;
+  });
+  return ok && some && !targets.empty();
+}
+
+/// VIPADISTRIBUTE [DEFINE] address [PORT list] DESTIP address…|ALL
+/// VIPADISTRIBUTE DELETE address [PORT list] [DESTIP ALL]
+void parse_distribute(Operands& operands, Rules& rules) {
+  const bool deletes = operands.take_if(definition::kDelete);
+  if (!deletes) operands.take_if(definition::kDefine);
+  if (operands.empty()) return operands.missing("the DVIPA is missing: VIPADISTRIBUTE address PORT 80 DESTIP ALL");
+  Distribute out;
+  out.at = operands.front().at;
+  const std::optional<Ipv4Address> address = operands.address("a DVIPA");
+  bool ok = address.has_value();
+  if (operands.take_if(definition::kPort)) ok = parse_ports(operands, out.ports) && ok;
+  if (operands.take_if(definition::kDestIp)) {
+    ok = parse_targets(operands, out.targets) && ok;
+  } else if (!operands.empty()) {
+    const Token& token = operands.front();
+    operands.error(token.at,
+                   fmt::format("{} is not understood here: PORT with a list of ports, or DESTIP, is expected",
+                               quoted(token.text)));
+    ok = false;
+  } else if (!deletes) {
+    operands.missing("DESTIP is missing: DESTIP ALL, or DESTIP with the targets' XCF addresses");
+    ok = false;
+  }
+  if (!address) return;
+  out.address = *address;
+  if (deletes && !out.targets.empty()) {
+    return operands.error(out.at, "DELETE takes back ports for all targets: leave DESTIP out");
+  }
+  if (!ok) return rules.mention_distributed(out.address);
+  deletes ? rules.undistribute(out) : rules.distribute(out);
+}
+
+/// VIPARANGE [DEFINE] [MOVEABLE NONDISRUPTIVE|DISRUPTIVE] mask address
+void parse_range(Operands& operands, Rules& rules) {
+  operands.take_if(definition::kDefine);
+  Range range;
+  if (operands.take_if(definition::kMoveable)) {
+    if (operands.take_if(definition::kDisruptive)) {
+      range.disruptive = true;
+    } else if (!operands.take_if(definition::kNonDisruptive)) {
+      operands.missing("MOVEABLE says how: MOVEABLE NONDISRUPTIVE or MOVEABLE DISRUPTIVE");
+    }
+  }
+  const std::optional<std::uint8_t> length = operands.mask();
+  if (operands.empty()) return operands.missing("the address is missing: VIPARANGE 255.255.255.0 192.0.2.0");
+  range.at = operands.front().at;
+  const std::optional<Ipv4Address> address = operands.address("a range's address");
+  if (!operands.empty()) {
+    operands.error(operands.front().at, fmt::format("{} is too much: one mask and one address make a range",
+                                                    quoted(operands.front().text)));
+    return;
+  }
+  if (!length || !address) return;
+  range.prefix = definition::subnet_of(*address, *length);
+  rules.range(range);
+}
+
+/// VIPADELETE address…
+void parse_delete(Operands& operands, Rules& rules) {
+  each_address(operands, "a DVIPA", [&](Ipv4Address address, Position at) { rules.remove(address, at); });
+}
+
+/// VIPADYNAMIC and ENDVIPADYNAMIC have no operands.
+void parse_bracket(Operands& operands, bool begin) {
+  if (operands.empty()) return;
+  const Token& token = operands.front();
+  operands.error(token.at, fmt::format("{} is not understood here: {}", quoted(token.text),
+                                       begin ? "a statement such as VIPADEFINE is expected"
+                                             : "nothing follows ENDVIPADYNAMIC but another VIPADYNAMIC"));
+}
+
+void parse_statement(std::string_view keyword, Operands& operands, Rules& rules) {
+  if (keyword == definition::kVipaDynamic || keyword == definition::kEndVipaDynamic) {
+    return parse_bracket(operands, keyword == definition::kVipaDynamic);
+  }
+  if (keyword == definition::kVipaDefine) return parse_define(operands, rules);
+  if (keyword == definition::kVipaBackup) return parse_backup(operands, rules);
+  if (keyword == definition::kVipaDistribute) return parse_distribute(operands, rules);
+  if (keyword == definition::kVipaRange) return parse_range(operands, rules);
+  return parse_delete(operands, rules);
+}
+
+void unknown_statement(const Token& token, Rules& rules) {
+  const std::string_view meant = nearest(token.text, definition::kStatements);
+  rules.error(
+      token.at, "",
+      meant.empty()
+          ? fmt::format("{} is not a statement: VIPADEFINE, VIPABACKUP, VIPADISTRIBUTE, VIPARANGE, "
+                        "VIPADELETE or ENDVIPADYNAMIC is expected",
+                        quoted(token.text))
+          : fmt::format("{} is not a statement: did you mean {}?", quoted(token.text), definition::upper(meant)));
+}
+
+/// Keeps track of whether statements stand between VIPADYNAMIC and ENDVIPADYNAMIC.
+class Block {
+ public:
+  explicit Block(Rules& rules) : rules_(rules) {}
+  void statement(const Token& token, std::string_view keyword) {
+    if (keyword == definition::kVipaDynamic) {
+      if (open_) rules_.error(token.at, "VIPADYNAMIC", "ENDVIPADYNAMIC is missing before it");
+      open_ = seen_ = true;
+    } else if (!open_ && !complained_) {
+      rules_.error(token.at, definition::upper(keyword), "VIPADYNAMIC is missing before it");
+      complained_ = true;
+    }
+    if (keyword == definition::kEndVipaDynamic) open_ = false;
+  }
+  void end(Position at) {
+    if (open_) rules_.error(at, "VIPADYNAMIC", "the block is not closed: ENDVIPADYNAMIC is missing at the end");
+    if (!seen_ && !complained_) {
+      rules_.error(at, "", "there is no definition block: VIPADYNAMIC … ENDVIPADYNAMIC is expected");
+    }
+  }
+
+ private:
+  Rules& rules_;
+  bool open_ = false;
+  bool seen_ = false;
+  bool complained_ = false;
+};
+
+}  // namespace
+
+ParsedDefinition parse_definition(std::string_view text, std::string_view file) {
+  const std::vector<Token> tokens = definition::tokenize(text);
+  Rules rules{std::string(file)};
+  Block block(rules);
+  std::span<const Token> rest(tokens);
+  while (!rest.empty()) {
+    const Token first = rest.front();
+    const auto end = std::find_if(rest.begin() + 1, rest.end(),
+                                  [](const Token& t) { return definition::looks_like_statement(t.text); });
+    const auto count = static_cast<std::size_t>(end - rest.begin());
+    if (const auto keyword = definition::statement_of(first.text)) {
+      block.statement(first, *keyword);
+      Operands operands(first, *keyword, rest.subspan(1, count - 1), rules);
+      parse_statement(*keyword, operands, rules);
+    } else {
+      unknown_statement(first, rules);
+    }
+    rest = rest.subspan(count);
+  }
+  block.end(tokens.empty() ? Position{1, 1} : tokens.back().at);
+  return rules.finish();
+}
+
+}  // namespace testudo::vipa
