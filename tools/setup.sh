@@ -17,7 +17,7 @@ packages=(
   libgtest-dev libgmock-dev librapidcheck-dev libbenchmark-dev python3 python3-pytest python3-scapy
   # real parts
   charon-systemd strongswan-swanctl libcharon-extra-plugins libstrongswan-extra-plugins libstrongswan-standard-plugins
-  etcd-server etcd-client nginx-light curl iproute2 ethtool nftables tcpdump openssl procps
+  etcd-server etcd-client nginx-light curl iproute2 ethtool nftables tcpdump openssl procps util-linux
 )
 
 verbose=no
@@ -31,37 +31,68 @@ for package in "${packages[@]}"; do
   [ "$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null)" = installed ] || missing+=("$package")
 done
 
+# Services that a package enables when it is installed, by package.
+declare -A service_of=([nginx-light]=nginx [etcd-server]=etcd [charon-systemd]=strongswan)
+
+# policy-rc.d answers "do not start" to every service that a package would start on installation.
+policy=/usr/sbin/policy-rc.d
+made_policy=no
+log=$(mktemp)
+clean_up() {
+  [ "$made_policy" = no ] || rm -f "$policy"
+  rm -f "$log"
+}
+trap clean_up EXIT
+trap 'exit 130' INT TERM HUP
+
+progress() {
+  local done
+  done=$(grep -c '^Setting up ' "$log" || true)
+  if [ "$verbose" = yes ]; then
+    tail -n 1 "$log" | cut -c1-100
+  elif [ "$done" -gt 0 ]; then
+    say "$done packages are in"
+  else
+    say "fetching packages"
+  fi
+}
+
 install_packages() {
   [ "$(id -u)" = 0 ] || die "needs root to install: ${missing[*]}"
-  local log=/dev/null
-  log=$(mktemp)
-  say "installing ${#missing[@]} Debian packages: ${missing[*]}"
-  # policy-rc.d answers "do not start" to every service that a package would start on installation.
-  local policy=/usr/sbin/policy-rc.d made_policy=no
+  say "installing ${#missing[@]} Debian packages and what they need: ${missing[*]}"
   if [ ! -e "$policy" ]; then
+    made_policy=yes
     printf '#!/bin/sh\nexit 101\n' >"$policy"
     chmod 755 "$policy"
-    made_policy=yes
   fi
-  local status=0
   {
     apt-get update &&
-      DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "${missing[@]}"
-  } >"$log" 2>&1 &
-  local pid=$!
+      DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 install -y --no-install-recommends "${missing[@]}"
+  } >"$log" 2>&1 </dev/null &
+  local pid=$! waited=0 status=0
   while kill -0 "$pid" 2>/dev/null; do
-    sleep 2
-    [ "$verbose" = yes ] && tail -n 1 "$log" | cut -c1-100
+    sleep 0.5
+    waited=$((waited + 1))
+    [ $((waited % 20)) -ne 0 ] || progress
   done
   wait "$pid" || status=$?
-  [ "$made_policy" = yes ] && rm -f "$policy"
   if [ "$status" != 0 ]; then
     tail -n 20 "$log" >&2
-    rm -f "$log"
     die "apt-get failed (status $status); see above"
   fi
-  rm -f "$log"
+  keep_services_off
+}
+
+# Neither now nor after the next boot: the machine had none of them before.
+keep_services_off() {
+  command -v systemctl >/dev/null || return 0
+  local package
+  for package in "${missing[@]}"; do
+    local service=${service_of[$package]:-}
+    [ -z "$service" ] || systemctl disable "$service" >/dev/null 2>&1 || true
+    [ -z "$service" ] || [ ! -d /run/systemd/system ] || systemctl stop "$service" >/dev/null 2>&1 || true
+  done
 }
 
 [ "${#missing[@]}" = 0 ] || install_packages
-tools/fetch-strongswan-headers.sh
+[ ! -x tools/fetch-strongswan-headers.sh ] || tools/fetch-strongswan-headers.sh

@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The configuration files of the quickstart cluster, as an operator would write them."""
+from lab.etcd import Etcd
+from lab.node import Node
+
+# Everything to the DVIPA goes into the tunnel except what carries the mark: charon's own packets, which go to the same
+# address. Only needed because kernel-libipsec is a user-space IPsec; a kernel's own would know its packets.
+CLIENT_PLUGINS = """\
+    kernel-libipsec {
+      allow_peer_ts = yes
+    }
+    kernel-netlink {
+      fwmark = !0x42
+    }
+    socket-default {
+      fwmark = 0x42
+    }"""
+
+
+def owner_plugins(node: Node) -> str:
+    return f"""\
+    kernel-testudo {{
+      socket = {node.charon_socket}
+    }}"""
+
+
+def client_swanctl(dvipa: str) -> str:
+    return f"""\
+connections {{
+  dvipa {{
+    version = 2
+    remote_addrs = {dvipa}
+    proposals = aes128gcm16-prfsha256-x25519
+    local {{
+      auth = pubkey
+      certs = client.pem
+      id = client.example
+    }}
+    remote {{
+      auth = pubkey
+      id = {dvipa}
+    }}
+    children {{
+      web {{
+        remote_ts = {dvipa}
+        esp_proposals = aes128gcm16
+      }}
+    }}
+  }}
+}}
+"""
+
+
+def owner_swanctl(dvipa: str, rekey_bytes: int) -> str:
+    limits = f"rekey_bytes = {rekey_bytes}\n        life_bytes = {2 * rekey_bytes}\n        rand_bytes = 0" \
+        if rekey_bytes else "# no limit in bytes"
+    return f"""\
+connections {{
+  clients {{
+    version = 2
+    local_addrs = {dvipa}
+    proposals = aes128gcm16-prfsha256-x25519
+    encap = yes
+    mobike = no
+    local {{
+      auth = pubkey
+      certs = dvipa.pem
+      id = {dvipa}
+    }}
+    remote {{
+      auth = pubkey
+    }}
+    children {{
+      web {{
+        local_ts = {dvipa}
+        esp_proposals = aes128gcm16
+        {limits}
+      }}
+    }}
+  }}
+}}
+"""
+
+
+def definition_block(owner: bool) -> str:
+    addresses = "192.0.2.100 192.0.2.101"
+    first = f"  VIPADEFINE MOVEABLE IMMEDIATE 255.255.255.0 {addresses}" if owner else f"  VIPABACKUP 100 {addresses}"
+    return f"""\
+VIPADYNAMIC
+{first}
+  VIPADISTRIBUTE DEFINE 192.0.2.100 PORT 80 DESTIP 10.77.0.11 10.77.0.12 10.77.0.13
+  VIPADISTRIBUTE DEFINE 192.0.2.101 PORT 80 DESTIP 10.77.0.11 10.77.0.12 10.77.0.13
+ENDVIPADYNAMIC
+"""
+
+
+def node_toml(node: Node, name: str, address: str, xcf_address: str, etcd: Etcd, defines: bool) -> str:
+    return ""
+
+
+def is_ready(status: dict, members, targets, dvipas) -> bool:
+    """Whether `testudo status --json` of the owner shows every member, and every target ready on every DVIPA."""
+    return False

@@ -1,0 +1,215 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The cluster of the demo: one client, one owner, one backup, three targets.
+
+     client .10 ──┬── lan 192.0.2.0/24 ──┬──────────┬──────┬──────┬──────┐
+                  │                    owner .1  backup .2  t1 .11 t2 .12 t3 .13
+                  │                      │          │      │      │      │
+                                     xcf 10.77.0.0/24 ─────┴──────┴──────┴── etcd .100
+
+DVIPA 192.0.2.100 is reached through IPsec only, 192.0.2.101 in the clear only.
+"""
+import hashlib
+import os
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+from lab import certificates, config, network, process, wait
+from lab.charon import Charon
+from lab.etcd import Etcd
+from lab.host import LabHost
+from lab.nginx import Nginx
+from lab.node import BUILD, Node
+from lab.state import LabState, labs
+from lab.topology import Host, Segment, Topology
+
+DVIPA = "192.0.2.100"
+PLAIN_DVIPA = "192.0.2.101"
+MEMBERS = {"owner": 1, "backup": 2, "t1": 11, "t2": 12, "t3": 13}
+TARGETS = ("t1", "t2", "t3")
+CLIENT_ADDRESS = "192.0.2.10"
+ETCD_ADDRESS = "10.77.0.100"
+BIG_FILE_BYTES = 100_000_000
+SLOW_FILE_BYTES = 3_000_000
+
+
+def topology(name: str) -> Topology:
+    hosts = [Host("client", {"lan": CLIENT_ADDRESS}, wire_size=frozenset({"lan"})),
+             Host("etcd", {"xcf": ETCD_ADDRESS})]
+    hosts += [Host(member, {"lan": f"192.0.2.{number}", "xcf": f"10.77.0.{number}"})
+              for member, number in MEMBERS.items()]
+    return Topology(name, [Segment("lan", "192.0.2.0/24"), Segment("xcf", "10.77.0.0/24", mtu=9000)], hosts)
+
+
+@dataclass
+class Quickstart:
+    """The running cluster. `up` returns when every member is in, every target is ready, and charon serves."""
+
+    state: LabState
+    hosts: dict[str, LabHost]
+    nodes: dict[str, Node] = field(default_factory=dict)
+    nginx: dict[str, Nginx] = field(default_factory=dict)
+    processes: dict[str, process.Process] = field(default_factory=dict)
+    big_file_sha256: str = ""
+
+    @classmethod
+    def up(cls, name: str = "quickstart", rekey_bytes: int = 0, keep_on_failure: bool = False) -> "Quickstart":
+        """`rekey_bytes`: the owner's charon asks for a new CHILD_SA after so many bytes; 0 for never."""
+        state = LabState(name)
+        if state.exists():
+            raise RuntimeError(f"lab {name} is up already; `python3 -m lab down {name}` removes it")
+        description = topology(name)
+        hosts = {host.name: LabHost(host.name, description.namespace(host.name), host.addresses, state)
+                 for host in description.hosts}
+        cluster = cls(state, hosts)
+        state.create()
+        try:
+            cluster._start(description, rekey_bytes)
+        except BaseException:
+            if not keep_on_failure:
+                cluster.down()
+            raise
+        return cluster
+
+    def __enter__(self) -> "Quickstart":
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.down()
+
+    def down(self) -> None:
+        down(self.state.name)
+
+    @property
+    def client(self) -> LabHost:
+        return self.hosts["client"]
+
+    @property
+    def client_charon(self) -> Charon:
+        return Charon(self.client)
+
+    @property
+    def owner_charon(self) -> Charon:
+        return Charon(self.hosts["owner"])
+
+    @property
+    def etcd(self) -> Etcd:
+        return Etcd(self.hosts["etcd"], ETCD_ADDRESS, self.state.path / "cluster-certificates")
+
+    def mac(self, host: str) -> str:
+        """Of the host's interface on the network segment."""
+        return self.hosts[host].run("cat", "/sys/class/net/lan/address").stdout.strip()
+
+    # ---- start, in the order of what needs what; everything else at the same time ----
+
+    def _start(self, description: Topology, rekey_bytes: int) -> None:
+        with ThreadPoolExecutor(max_workers=16) as pool:
+            cluster_certificates = pool.submit(self._make_cluster_certificates)
+            ike_certificates = pool.submit(self._make_ike_certificates)
+            files = pool.submit(self._make_files)
+            network.build(description, self.state)
+            cluster_certificates.result()
+            self._write_node_configs()
+            charons = pool.submit(self._start_charons, ike_certificates, rekey_bytes)
+            etcd = pool.submit(self.etcd.start)
+            webs = [pool.submit(self._start_nginx, target, files) for target in TARGETS]
+            self.processes["etcd"] = etcd.result()
+            for name in MEMBERS:
+                self.start_node(name)
+            for future in [charons, *webs]:
+                future.result()
+        self.wait_ready()
+
+    def start_node(self, name: str) -> None:
+        self.nodes.setdefault(name, Node(self.hosts[name]))
+        self.processes[f"{name}/node"] = self.nodes[name].start()
+
+    def start_owner_charon(self) -> None:
+        preload = BUILD / "plugins" / "charon" / "libstrongswan-kernel-testudo.so"
+        self.processes["owner/charon"] = self.owner_charon.start(preload)
+
+    def wait_ready(self, seconds: float = 15.0) -> None:
+        wait.until("every member to be in and every target to be ready on both DVIPAs", self._ready, seconds)
+
+    def _ready(self) -> bool:
+        return config.is_ready(self.nodes["owner"].query("status"), MEMBERS, TARGETS, (DVIPA, PLAIN_DVIPA))
+
+    def _make_cluster_certificates(self) -> None:
+        members = {name: f"10.77.0.{number}" for name, number in MEMBERS.items()}
+        certificates.make_cluster(self.etcd.certificates, "lab", {**members, "etcd": ETCD_ADDRESS})
+
+    def _make_ike_certificates(self) -> None:
+        certificates.make_ike(self.state.path / "ike-certificates",
+                              {"dvipa": f"IP:{DVIPA}", "client": "DNS:client.example"})
+
+    def _make_files(self) -> None:
+        big = os.urandom(BIG_FILE_BYTES)
+        self.state.tmpfs.joinpath("100mb").write_bytes(big)
+        self.state.tmpfs.joinpath("slow").write_bytes(big[:SLOW_FILE_BYTES])
+        self.big_file_sha256 = hashlib.sha256(big).hexdigest()
+
+    def _write_node_configs(self) -> None:
+        for name, number in MEMBERS.items():
+            node = self.nodes[name] = Node(self.hosts[name])
+            defines = name in ("owner", "backup")
+            node.config.write_text(config.node_toml(
+                node, name, f"192.0.2.{number}", f"10.77.0.{number}", self.etcd, defines), encoding="utf-8")
+            if defines:
+                node.definitions.write_text(config.definition_block(name == "owner"), encoding="utf-8")
+
+    def _start_charons(self, ike_certificates: Future, rekey_bytes: int) -> None:
+        ike_certificates.result()
+        keys = self.state.path / "ike-certificates"
+        self.client_charon.configure("kernel-libipsec kernel-netlink socket-default vici", config.CLIENT_PLUGINS,
+                                     config.client_swanctl(DVIPA), keys / "client.pem", keys / "ca.pem")
+        self.owner_charon.configure("kernel-testudo! kernel-netlink vici",
+                                    config.owner_plugins(self.nodes["owner"]),
+                                    config.owner_swanctl(DVIPA, rekey_bytes), keys / "dvipa.pem", keys / "ca.pem")
+        with ThreadPoolExecutor() as pool:
+            owner = pool.submit(self.start_owner_charon)
+            self.processes["client/charon"] = self.client_charon.start()
+            owner.result()
+
+    def _start_nginx(self, target: str, files: Future) -> None:
+        files.result()
+        self.nginx[target] = Nginx(self.hosts[target], [DVIPA, PLAIN_DVIPA], self.state.tmpfs)
+        self.processes[f"{target}/nginx"] = self.nginx[target].start()
+
+    def describe(self) -> dict:
+        """What `python3 -m lab up quickstart` prints."""
+        return {
+            "name": self.state.name,
+            "dvipa": DVIPA,
+            "plain_dvipa": PLAIN_DVIPA,
+            "hosts": {host.name: self._describe_host(host) for host in self.hosts.values()},
+            "processes": {label: started.pid for label, started in self.processes.items()},
+            "logs": str(self.state.path / "hosts"),
+            "big_file_sha256": self.big_file_sha256,
+            "program": str(BUILD / "apps" / "testudo"),
+        }
+
+    def _describe_host(self, host: LabHost) -> dict:
+        about = {"namespace": host.namespace, "addresses": host.addresses, "interfaces": list(host.addresses),
+                 "logs": str(host.dir)}
+        if host.name in self.nodes:
+            node = self.nodes[host.name]
+            about |= {"config": str(node.config), "control_socket": str(node.control_socket)}
+        if host.name in ("client", "owner"):
+            about |= {"vici": Charon(host).uri, "swanctl_dir": str(Charon(host).dir)}
+        return about
+
+
+def down(name: str) -> bool:
+    """Removes lab `name`, whoever built it and however far it came. False when there was none."""
+    state = LabState(name)
+    if not state.exists():
+        return False
+    process.stop_all(process.remembered(state))
+    for namespace in state.remembered("namespaces"):
+        process.kill_namespace(namespace)
+        network.remove_namespace(namespace)
+    state.destroy()
+    return True
+
+
+def down_all() -> list[str]:
+    return [name for name in labs() if down(name)]
