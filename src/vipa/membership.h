@@ -102,6 +102,7 @@ class Membership {
   // The steps, in order; each starts the next one from its callback.
   void open_session();
   void draw_incarnation();
+  void advance_incarnation(std::uint32_t incarnation, facility::Revision expected);
   void claim_name();
   void name_taken(const facility::Entry& holder);
   void find_id();
@@ -112,6 +113,7 @@ class Membership {
   void on_member_event(const facility::Event& event);
   void give_up(std::string message);
   void retry(const std::string& what, const Error& error, void (Membership::*step)());
+  void later(Duration delay, void (Membership::*step)());
   /// Wraps a callback so that it does nothing once this object, or the session it was for, is gone.
   template <typename T>
   facility::Facility::Callback<T> guarded(std::function<void(Result<T>)> then);

@@ -50,6 +50,8 @@ struct BackupRecord {
   std::string node;
   NodeId node_id;
   std::uint8_t rank = 1;
+  std::uint32_t incarnation = 0;
+  std::uint32_t session = 0;
 
   [[nodiscard]] std::string to_json() const;
   static Result<BackupRecord> from_json(const std::string& text);
@@ -113,7 +115,7 @@ class Ownership {
   void claim(Ipv4Address address);
   void claim_answered(Ipv4Address address, const Result<facility::CasOutcome>& outcome);
   void list_as_backup(const Backup& backup);
-  void hold(Dvipa& dvipa, Epoch epoch);
+  void hold(Dvipa& dvipa, OwnerRecord record, facility::Revision created);
   void lose(Dvipa& dvipa, const std::string& reason);
   void on_owner_event(const facility::Event& event);
   void on_owner_put(Dvipa& dvipa, const facility::Entry& entry);
@@ -124,7 +126,6 @@ class Ownership {
   Dvipa& entry_of(Ipv4Address address);
   [[nodiscard]] OwnerRecord own_record(Ipv4Address address) const;
   [[nodiscard]] bool is_mine(const OwnerRecord& record) const;
-  void note(const std::string& line) const;
 
   facility::Facility& facility_;
   Executor& executor_;

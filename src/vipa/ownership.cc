@@ -1,0 +1,238 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "vipa/ownership.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+
+namespace testudo::vipa {
+
+using facility::CasOutcome;
+using facility::CompareAndSet;
+using facility::Entry;
+using facility::Event;
+using facility::Facility;
+using facility::Revision;
+
+Ownership::Ownership(Facility& facility, Executor& executor, Options options, OwnershipEvents events)
+    : facility_(facility),
+      executor_(executor),
+      options_(std::move(options)),
+      events_(std::move(events)),
+      prefix_(key_prefix(options_.cluster)),
+      generation_(std::make_shared<std::uint32_t>(0)) {
+  for (const Define& d : options_.definition.defines) entry_of(d.address).state.role = Role::kNone;
+  for (const Backup& b : options_.definition.backups) entry_of(b.address).state.role = Role::kBackup;
+}
+
+Ownership::~Ownership() = default;
+
+void Ownership::start(const Identity& self) {
+  ++*generation_;
+  self_ = self;
+  if (!watching_) {
+    watching_ = true;
+    const auto watch = [this](const std::string& what, void (Ownership::*on_event)(const Event&)) {
+      facility_.watch(prefix_ + what, [this, on_event, alive = std::weak_ptr(generation_)](const Event& event) {
+        if (alive.lock()) (this->*on_event)(event);
+      });
+    };
+    watch("owner/", &Ownership::on_owner_event);
+    watch("backup/", &Ownership::on_backup_event);
+  }
+  for (const Define& d : options_.definition.defines) claim(d.address);
+  for (const Backup& b : options_.definition.backups) list_as_backup(b);
+}
+
+void Ownership::session_lost() {
+  ++*generation_;
+  self_.reset();
+  for (auto& [address, dvipa] : dvipas_) {
+    if (dvipa.claim == Claim::kHeld) lose(dvipa, "the session with the coupling facility is lost");
+    dvipa.claim = Claim::kIdle;
+  }
+}
+
+std::vector<DvipaState> Ownership::dvipas() const {
+  std::vector<DvipaState> out;
+  for (const auto& [address, dvipa] : dvipas_) out.push_back(dvipa.state);
+  return out;
+}
+
+std::optional<DvipaState> Ownership::dvipa(Ipv4Address address) const {
+  const auto found = dvipas_.find(address);
+  if (found == dvipas_.end()) return std::nullopt;
+  return found->second.state;
+}
+
+std::string Ownership::owner_key(Ipv4Address dvipa) const { return prefix_ + "owner/" + dvipa.to_string(); }
+
+OwnerRecord Ownership::own_record(Ipv4Address address) const {
+  OwnerRecord out;
+  out.node = self_->name;
+  out.node_id = self_->id;
+  out.distributes = options_.definition.distributes_of(address);
+  out.incarnation = self_->incarnation;
+  out.session = self_->session;
+  return out;
+}
+
+bool Ownership::is_mine(const OwnerRecord& record) const {
+  return self_ && record.node == self_->name && record.incarnation == self_->incarnation &&
+         record.session == self_->session;
+}
+
+void Ownership::later(std::function<void()> task) {
+  executor_.run_after(options_.retry,
+                      [alive = std::weak_ptr(generation_), generation = *generation_, task = std::move(task)] {
+                        const auto now = alive.lock();
+                        if (now && *now == generation) task();
+                      });
+}
+
+void Ownership::claim(Ipv4Address address) {
+  Dvipa& dvipa = entry_of(address);
+  if (!self_ || dvipa.claim != Claim::kIdle) return;
+  dvipa.claim = Claim::kUnderWay;
+  CompareAndSet request;
+  request.key = owner_key(address);
+  request.value = own_record(address).to_json();
+  request.with_session = true;
+  facility_.compare_and_set(std::move(request), [this, address, alive = std::weak_ptr(generation_),
+                                                 generation = *generation_](const Result<CasOutcome>& outcome) {
+    const auto now = alive.lock();
+    if (now && *now == generation) claim_answered(address, outcome);
+  });
+}
+
+void Ownership::claim_answered(Ipv4Address address, const Result<CasOutcome>& outcome) {
+  Dvipa& dvipa = entry_of(address);
+  if (dvipa.claim != Claim::kUnderWay) return;  // the watch was faster, and told all there is to know
+  dvipa.claim = Claim::kIdle;
+  if (!outcome) {
+    events_.note(fmt::format("taking {}: {}; trying again", address.to_string(), outcome.error().message));
+    return later([this, address] { claim(address); });
+  }
+  if (outcome->done) {
+    if (outcome->revision <= dvipa.last_deleted) return claim(address);  // deleted again before we heard of it
+    return hold(dvipa, own_record(address), outcome->revision);
+  }
+  if (!outcome->current) return claim(address);
+  const Entry& current = *outcome->current;
+  on_owner_put(dvipa, current);
+  // The watch may have told of its deletion before this older answer came: then nothing will tell again.
+  if (dvipa.claim == Claim::kIdle && current.created <= dvipa.last_deleted) return claim(address);
+  if (dvipa.claim == Claim::kIdle) {
+    events_.note(fmt::format("{} is owned by another node: waiting until it is given up", address.to_string()));
+  }
+}
+
+void Ownership::hold(Dvipa& dvipa, OwnerRecord record, Revision created) {
+  dvipa.claim = Claim::kHeld;
+  dvipa.state.role = Role::kOwner;
+  dvipa.state.owner = std::move(record);
+  dvipa.state.epoch = Epoch(created.value());
+  events_.became_owner(dvipa.state.address, dvipa.state.epoch);
+  changed(dvipa);
+}
+
+void Ownership::lose(Dvipa& dvipa, const std::string& reason) {
+  dvipa.claim = Claim::kIdle;
+  dvipa.state.role = Role::kNone;
+  dvipa.state.owner.reset();
+  events_.lost(dvipa.state.address, reason);
+  changed(dvipa);
+}
+
+void Ownership::on_owner_event(const Event& event) {
+  const auto address = Ipv4Address::parse(std::string_view(event.entry.key).substr(prefix_.size() + 6));
+  if (!address) return events_.note(fmt::format("{} names no address: ignored", event.entry.key));
+  Dvipa& dvipa = entry_of(*address);
+  event.deleted ? on_owner_gone(dvipa, event.entry.modified) : on_owner_put(dvipa, event.entry);
+}
+
+void Ownership::on_owner_put(Dvipa& dvipa, const Entry& entry) {
+  const Epoch epoch(entry.created.value());
+  if (epoch < dvipa.state.epoch || entry.created <= dvipa.last_deleted) return;  // older than what is known
+  Result<OwnerRecord> record = OwnerRecord::from_json(dvipa.state.address, entry.value);
+  if (!record) return events_.note(fmt::format("{} cannot be read: {}", entry.key, record.error().message));
+  if (is_mine(*record)) {
+    if (dvipa.claim != Claim::kHeld) hold(dvipa, std::move(*record), entry.created);
+    return;
+  }
+  if (dvipa.claim == Claim::kHeld) lose(dvipa, fmt::format("node {} owns it now", record->node));
+  dvipa.state.owner = std::move(*record);
+  dvipa.state.epoch = epoch;
+  changed(dvipa);
+}
+
+// The place where a backup will decide to take over: it is the highest-ranked live one in dvipa.state.backups, and
+// no VIPADEFINE host is there to take its address itself.
+void Ownership::on_owner_gone(Dvipa& dvipa, Revision at) {
+  dvipa.last_deleted = std::max(dvipa.last_deleted, at);
+  if (at.value() < dvipa.state.epoch.value()) return;  // of a former ownership
+  const Ipv4Address address = dvipa.state.address;
+  if (dvipa.claim == Claim::kHeld) {
+    lose(dvipa, "its key in the coupling facility is gone");
+  } else if (dvipa.state.owner) {
+    dvipa.state.owner.reset();
+    changed(dvipa);
+  }
+  if (options_.definition.find_define(address)) claim(address);
+}
+
+void Ownership::list_as_backup(const Backup& backup) {
+  CompareAndSet request;
+  request.key = fmt::format("{}backup/{}/{}", prefix_, backup.address.to_string(), self_->name);
+  request.value = BackupRecord{self_->name, self_->id, backup.rank, self_->incarnation, self_->session}.to_json();
+  request.with_session = true;
+  const std::string value = request.value;
+  facility_.compare_and_set(std::move(request), [this, backup, value, alive = std::weak_ptr(generation_),
+                                                 generation = *generation_](const Result<CasOutcome>& outcome) {
+    const auto now = alive.lock();
+    if (!now || *now != generation) return;
+    // Not done, and ours: an earlier answer got lost. Not done, and of an earlier session: it will vanish with
+    // that.
+    if (outcome && (outcome->done || (outcome->current && outcome->current->value == value))) return;
+    if (!outcome)
+      events_.note(fmt::format("listing as backup of {}: {}", backup.address.to_string(), outcome.error().message));
+    later([this, backup] { list_as_backup(backup); });
+  });
+}
+
+void Ownership::on_backup_event(const Event& event) {
+  const std::string_view rest = std::string_view(event.entry.key).substr(prefix_.size() + 7);
+  const std::size_t slash = rest.find('/');
+  const auto address = Ipv4Address::parse(rest.substr(0, slash));
+  if (!address || slash == std::string_view::npos) {
+    return events_.note(fmt::format("{} names no backup: ignored", event.entry.key));
+  }
+  Dvipa& dvipa = entry_of(*address);
+  const std::string name(rest.substr(slash + 1));
+  if (event.deleted) {
+    dvipa.backups.erase(name);
+  } else if (Result<BackupRecord> record = BackupRecord::from_json(event.entry.value);
+             record && record->node == name) {
+    dvipa.backups[name] = std::move(*record);
+  } else {
+    return events_.note(fmt::format("{} cannot be read: ignored", event.entry.key));
+  }
+  changed(dvipa);
+}
+
+void Ownership::changed(Dvipa& dvipa) {
+  dvipa.state.backups.clear();
+  for (const auto& [name, record] : dvipa.backups) dvipa.state.backups.push_back(record);
+  std::stable_sort(dvipa.state.backups.begin(), dvipa.state.backups.end(),
+                   [](const BackupRecord& a, const BackupRecord& b) { return a.rank > b.rank; });
+  events_.changed(dvipa.state);
+}
+
+Ownership::Dvipa& Ownership::entry_of(Ipv4Address address) {
+  Dvipa& dvipa = dvipas_[address];
+  dvipa.state.address = address;
+  return dvipa;
+}
+
+}  // namespace testudo::vipa
