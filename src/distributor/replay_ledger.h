@@ -78,7 +78,8 @@ class ReplayLedger {
     std::uint32_t flow = 0;
     NodeId node;
     State state = State::kFree;
-    bool again = false;  // forwarded more than once: a report of "rejected" may speak of another copy
+    bool ever : 1 = false;   // was forwarded
+    bool again : 1 = false;  // was forwarded more than once: a report of "rejected" may speak of another copy
   };
   static_assert(sizeof(Slot) == 8);
 

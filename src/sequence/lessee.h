@@ -13,10 +13,11 @@
 //     if (lessee.still_valid(numbers, now_just_before_the_send)) port.send(train);   // else drop them: never send
 //     lessee.sent(sa, numbers.last());                                               // in both cases
 //   }
-//   hold(the rest);                       // take() remembers how many; offer them again when a grant has come
-//   ...once a turn, after everything was sent...
+//   hold(the rest);                       // take() remembers how many
+//   ...each turn: receive(), then...
+//   for (SaId sa : lessee.granted()) offer_again(packets held for sa);
+//   ...at its end, after everything was sent...
 //   lessee.poll(now, outbox);             // requests and returns
-//   for (SaId sa : lessee.granted()) retry(held packets of sa);      // before poll(), after receive()
 //
 // A number that take() has given is gone, whether it is sent or not. A lease is used for half of its duration only
 // (the margin): the other half is for a sender that is preempted between still_valid() and the network. Thread: one
@@ -97,59 +98,70 @@ class Lessee {
   static constexpr std::size_t kReturnsMax = 4;  // per SA, to be told
 
   struct Lease {
-    std::uint32_t id = 0;  // 0: none
+    std::uint64_t id = 0;  // of its request; 0: none
     SeqNo first;
     SeqNo next;  // to be taken
     SeqNo last;
-    SeqNo sent;  // highest said to be sent; first - 1: none
+    SeqNo sent;  // highest that is said to be sent; first - 1: none
+    Time renew;  // an exclusive lease that is in use is renewed from then on
     Time stop;   // not used at or after
     bool shared = false;
     bool stopped = false;  // recalled or too old: nothing more is taken
-    bool idle = false;     // was there at the last poll, and nothing was taken since
-    [[nodiscard]] std::uint64_t left() const { return stopped ? 0 : last.value() + 1 - next.value(); }
+    bool offered = false;  // a poll has gone by without anything taken
+    [[nodiscard]] std::uint64_t left(Time now) const;
+    [[nodiscard]] bool used() const { return next > first; }
     [[nodiscard]] bool settled() const {
       return sent.value() + 1 == next.value();
     }  // nothing taken and not yet sent
   };
   struct Request {
-    std::uint32_t id = 0;  // 0: none
+    std::uint64_t id = 0;  // 0: none is out
     std::uint16_t want = 0;
-    Time sent_first, resend;
+    Time sent_first;
+    Time resend;
     Duration backoff{};
   };
   struct Sa {
     SaId id;
-    bool used = false;
+    bool present = false;
     bool queued = false;  // in touched_
     bool told = false;    // in granted_
     bool exhausted = false;
-    bool active = false;  // numbers were taken since the last grant
+    bool active = false;  // numbers were taken since the last poll
+    bool shared = false;  // the newest grant was
     LeasedSa parameters;
     std::uint32_t want = 0;  // packets that wait
-    std::uint32_t last_id = 0;
+    std::uint32_t size = 0;  // of the newest grant
+    SeqNo highest;           // ever granted to us
     Request request;
-    std::array<Lease, 2> leases;  // in use; next
+    std::array<Lease, 2> leases;  // by rising number: in use, next
     std::uint32_t returns_count = 0;
     std::array<wire::LeaseReturn, kReturnsMax> returns;
+
+    [[nodiscard]] std::uint64_t left(Time now) const { return leases[0].left(now) + leases[1].left(now); }
+    void end(Lease& lease);                      // takes it out
+    void tell(std::uint64_t lease, SeqNo last);  // a return to be sent
+    void settle();                               // takes out and tells what is over
   };
 
   Sa* find(SaId sa);
   Sa* find(SaId sa, const wire::FastHeader& header);
   void touch(Sa& sa);
+  void tell_granted(Sa& sa);
   void on_grant(Sa& sa, const wire::LeaseGrant& grant, Time now);
-  void on_recall(Sa& sa, std::uint32_t id);
-  static void add_return(Sa& sa, std::uint32_t id, SeqNo last);
-  static void retire(Sa& sa, Time now);
-  static std::uint32_t wanted(const Sa& sa, Time now);
+  void on_recall(Sa& sa, std::uint64_t id);
   void poll_sa(Sa& sa, Time now, wire::FastOutbox& out);
+  static bool end_what_is_over(Sa& sa, Time now);
+  [[nodiscard]] static std::uint64_t wanted(const Sa& sa, Time now);
   bool request_due(Sa& sa, Time now);
-  void send_returns(Sa& sa, bool with_request, wire::FastOutbox& out);
-  void set_timer(Sa& sa);
+  void send_request(Sa& sa, wire::FastOutbox& out) const;
+  void send_returns(Sa& sa, wire::FastOutbox& out) const;
   [[nodiscard]] wire::FastHeader header(const Sa& sa, wire::FastType type) const;
 
   NodeId self_;
   std::uint32_t incarnation_;
   LesseeConfig config_;
+  std::uint64_t requests_ = 0;  // ids given; over all SAs, so that an SA that comes back repeats none
   std::vector<Sa> sas_;
   std::vector<std::uint32_t> free_;
   absl::flat_hash_map<SaId, std::uint32_t> index_;  // look-up only: its order never matters

@@ -62,15 +62,15 @@ class ReplayCommits {
   };
   struct Sa {
     SaId id;
-    bool used = false;
+    bool present = false;
     CommittedSa parameters;
     std::uint32_t noted = 0;  // results that wait
-    Time due = Time::max();
     std::uint32_t blocks_count = 0;
     std::array<Block, kBlocks> blocks;
   };
 
   void note(SaId sa, SeqNo number, bool accepted, Time now);
+  [[nodiscard]] static Block* block_of(Sa& sa, std::uint64_t base);
   void send(Sa& sa, wire::FastOutbox& out);
 
   NodeId self_;

@@ -42,16 +42,15 @@
 namespace testudo::sequence {
 
 struct SequencerConfig {
-  Duration lease_duration = 100ms;  // the most a lost holder can block the others
-  Duration skew_guard = 40us;       // jitter of the paths to a peer, and their difference
-  Duration sharing_time = 100ms;    // two requesters within this time share; one alone for it is exclusive
-  Duration recall_after = 1ms;      // a shared lease that blocks others for this long is asked for
-  Duration recall_retry = 1ms;      // first repetition of a recall; doubles up to 16 times this
-  Duration ceiling_retry = 1s;      // repetition of NeedCeiling
-  std::uint32_t shared_margin = 4;  // numbers of the peer's window that are not used
-  std::uint16_t exclusive_first =
-      64;  // numbers in the first exclusive lease of a holder; doubles while it is used up
-  std::uint16_t exclusive_most = 1024;                  // numbers in an exclusive lease
+  Duration lease_duration = 100ms;      // the most a lost holder can block the others
+  Duration skew_guard = 40us;           // jitter of the paths to a peer, and their difference
+  Duration sharing_time = 100ms;        // two requesters within this time share; one alone for it is exclusive
+  Duration recall_after = 1ms;          // a shared lease that blocks others for this long is asked for
+  Duration recall_retry = 1ms;          // first repetition of a recall; doubles up to 16 times this
+  Duration ceiling_retry = 1s;          // repetition of NeedCeiling
+  std::uint32_t shared_margin = 4;      // numbers of the peer's window that are not used
+  std::uint16_t exclusive_least = 32;   // numbers in an exclusive lease, however few are wanted
+  std::uint16_t exclusive_most = 1024;  // numbers in an exclusive lease, however many are wanted
   std::uint64_t ceiling_step = std::uint64_t{1} << 20;  // numbers reserved at a time
   std::size_t sas_max = 4096;                           // SAs for which memory is taken at the start
 };
@@ -119,29 +118,29 @@ class Sequencer {
   };
   struct Lease {
     Lessee holder;
-    std::uint32_t id = 0;
+    std::uint64_t id = 0;
     SeqNo first;
     std::uint16_t count = 0;
     bool shared = false;
     bool returned = false;
     std::uint8_t recalls = 0;  // sent
-    Time granted;
-    Time next_recall = Time::max();
-    Time ends;  // the numbers leave the span
+    Time next_recall;          // when another one waits for it
+    Time ends;                 // when its numbers leave the span
   };
   /// A lessee of one SA and its newest request.
   struct Requester {
     Lessee lessee;
-    std::uint32_t id = 0;         // newest seen
-    std::uint16_t want = 0;       // not 0: waiting
-    std::uint16_t exclusive = 0;  // size of its last exclusive lease
-    std::uint64_t turn = 0;       // order of arrival; who waits longest is first
+    std::uint64_t id = 0;    // newest seen
+    std::uint16_t want = 0;  // not 0: waiting
+    std::uint64_t turn = 0;  // order of arrival; who waits longest is first
   };
   struct Sa {
     SaId id;
     bool used = false;
     SequencedSa parameters;
-    SeqNo next, ceiling, limit;
+    SeqNo next;     // to be granted
+    SeqNo ceiling;  // last that is reserved
+    SeqNo limit;    // last that the SA has
     bool shared = false;
     bool near_exhaustion_told = false;
     Time ceiling_asked = Time::min();  // when NeedCeiling was last emitted
@@ -153,26 +152,36 @@ class Sequencer {
     std::uint32_t leases_count = 0, requesters_count = 0;
     std::array<Lease, kLeasesMax> leases;  // by rising number
     std::array<Requester, kLesseesMax> requesters;
+
+    [[nodiscard]] std::span<Lease> live() { return std::span(leases).first(leases_count); }
+    [[nodiscard]] std::span<const Lease> live() const { return std::span(leases).first(leases_count); }
+    [[nodiscard]] std::span<Requester> known() { return std::span(requesters).first(requesters_count); }
+    [[nodiscard]] std::span<const Requester> known() const { return std::span(requesters).first(requesters_count); }
+    [[nodiscard]] Requester* first_waiting();
+    [[nodiscard]] std::uint32_t waiting() const;
+    [[nodiscard]] Requester* requester(const Lessee& lessee, std::uint64_t request);
+    void forget_ended(Time now);
   };
 
-  Sa* find(SaId sa, const wire::FastHeader& header);
+  Sa* find(SaId sa);
   void on_request(Sa& sa, const Lessee& lessee, const wire::LeaseRequest& request, Time now, wire::FastOutbox& out);
-  static void note_return(Sa& sa, const Lessee& lessee, std::uint32_t id, Time ends);
-  Requester* requester_for(Sa& sa, const Lessee& lessee, std::uint32_t id);
+  void on_repetition(const Sa& sa, const Requester& requester, wire::FastOutbox& out) const;
+  void on_return(Sa& sa, const Lessee& lessee, std::uint64_t id, Time now);
   void choose_mode(Sa& sa, const Lessee& lessee, Time now) const;
   void serve(Sa& sa, Time now, wire::FastOutbox& out);
-  static Requester* first_waiting(Sa& sa);
-  static std::uint32_t waiting(const Sa& sa);
-  std::uint64_t grantable(const Sa& sa, const Requester& requester) const;
-  std::uint64_t free_span(const Sa& sa) const;
-  void grant(Sa& sa, Requester& requester, std::uint16_t count, Time now, wire::FastOutbox& out);
+  [[nodiscard]] std::uint64_t grantable(const Sa& sa, const Requester& requester) const;
+  [[nodiscard]] std::uint64_t grantable_exclusive(const Sa& sa, const Requester& requester) const;
+  [[nodiscard]] std::uint64_t grantable_shared(const Sa& sa, const Requester& requester) const;
+  void grant(Sa& sa, Requester& requester, std::uint64_t count, Time now, wire::FastOutbox& out);
   void recall_blocking(Sa& sa, Time now, wire::FastOutbox& out);
   void send_grant(const Sa& sa, const Lease& lease, wire::FastOutbox& out) const;
   void send_exhausted(const Sa& sa, const Requester& requester, wire::FastOutbox& out) const;
   [[nodiscard]] wire::FastHeader header(const Sa& sa, const Lessee& to, wire::FastType type) const;
-  static void forget_ended(Sa& sa, Time now);
+  bool emit(const SequencerEvent& event);
   void emit_events(Sa& sa, Time now);
-  void set_timer(Sa& sa, Time now);
+  void set_timer(const Sa& sa, Time now);
+  void serve_soon(const Sa& sa) { timers_.set(index_of(sa), Time::min()); }
+  [[nodiscard]] std::uint32_t index_of(const Sa& sa) const { return static_cast<std::uint32_t>(&sa - sas_.data()); }
 
   NodeId self_;
   SequencerConfig config_;

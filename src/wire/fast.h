@@ -57,11 +57,11 @@ struct FastHeader {
 /// "Give me `want` numbers." The id names the lease that comes of it; a repetition has the same id.
 struct LeaseRequest {
   static constexpr FastType kType = FastType::kLeaseRequest;
-  static constexpr std::size_t kSize = 26;  // bytes on the wire
+  static constexpr std::size_t kSize = 34;  // bytes on the wire
   SaId sa;
-  std::uint32_t id = 0;        // never 0, rises by one with each new request of this lessee for this SA
+  std::uint64_t id = 0;        // never 0; rises with each new request of this lessee, for whatever SA
   std::uint16_t want = 0;      // packets ready, or to come; never 0
-  std::uint32_t returned = 0;  // not 0: a LeaseReturn of this lease rides along
+  std::uint64_t returned = 0;  // not 0: a LeaseReturn of this lease rides along
   SeqNo last;                  // with `returned`: as in LeaseReturn
   friend bool operator==(const LeaseRequest&, const LeaseRequest&) = default;
 };
@@ -69,9 +69,9 @@ struct LeaseRequest {
 /// "You have `count` numbers from `first` on." count 0: the SA has no number left, and never will.
 struct LeaseGrant {
   static constexpr FastType kType = FastType::kLeaseGrant;
-  static constexpr std::size_t kSize = 27;
+  static constexpr std::size_t kSize = 31;
   SaId sa;
-  std::uint32_t id = 0;  // of the request
+  std::uint64_t id = 0;  // of the request
   SeqNo first;
   std::uint16_t count = 0;
   std::uint32_t duration_us = 0;  // of the lease; the lessee counts from when it first sent the request
@@ -83,18 +83,18 @@ struct LeaseGrant {
 /// more).
 struct LeaseRecall {
   static constexpr FastType kType = FastType::kLeaseRecall;
-  static constexpr std::size_t kSize = 12;
+  static constexpr std::size_t kSize = 16;
   SaId sa;
-  std::uint32_t id = 0;
+  std::uint64_t id = 0;
   friend bool operator==(const LeaseRecall&, const LeaseRecall&) = default;
 };
 
 /// "All packets of this lease that will ever leave have left."
 struct LeaseReturn {
   static constexpr FastType kType = FastType::kLeaseReturn;
-  static constexpr std::size_t kSize = 20;
+  static constexpr std::size_t kSize = 24;
   SaId sa;
-  std::uint32_t id = 0;
+  std::uint64_t id = 0;
   SeqNo last;  // the highest number used; 0: none, or not known any more
   friend bool operator==(const LeaseReturn&, const LeaseReturn&) = default;
 };

@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "distributor/replay_ledger.h"
+
+#include <algorithm>
+#include <bit>
+
+#include "base/check.h"
+
+namespace testudo::distributor {
+
+ReplayLedger::ReplayLedger(std::uint32_t replay_window, const ReplayLedgerConfig& config)
+    : slots_(std::bit_ceil(std::max({config.size, 4 * replay_window, 2u}))) {
+  CHECK(replay_window <= (1u << 20));  // also keeps 4 * replay_window from wrapping
+}
+
+Replay ReplayLedger::check(SeqNo number, NodeId node, std::uint32_t flow) const {
+  const std::uint64_t n = number.value();
+  if (too_old(n)) return Replay::kTooOld;
+  if (far_ahead(n)) return Replay::kAuthenticateFirst;
+  const Slot& s = slot(n);
+  switch (s.state) {
+    case State::kFree:
+      return Replay::kForward;
+    case State::kSeen:
+      return Replay::kReplay;
+    case State::kPending:
+      return s.node == node && s.flow == flow ? Replay::kForward : Replay::kAuthenticateFirst;
+  }
+  return Replay::kReplay;
+}
+
+Replay ReplayLedger::authenticated(SeqNo number, std::uint32_t flow) {
+  const std::uint64_t n = number.value();
+  if (too_old(n)) return Replay::kTooOld;
+  move_to(n);
+  const Slot& s = slot(n);
+  if (s.state == State::kSeen) return Replay::kReplay;
+  // Of the same flow, the pending copy may be the genuine one, and this one its replay. Of another flow, it was
+  // forged: a genuine packet has one number and one flow.
+  if (s.state == State::kPending && s.flow == flow) return Replay::kReplay;
+  return Replay::kForward;
+}
+
+void ReplayLedger::forwarded(SeqNo number, NodeId node, std::uint32_t flow) {
+  const std::uint64_t n = number.value();
+  if (too_old(n) || far_ahead(n)) return;
+  Slot& s = slot(n);
+  if (s.state == State::kSeen) return;
+  s.again = s.again || s.ever;
+  s.ever = true;
+  s.state = State::kPending;
+  s.node = node;
+  s.flow = flow;
+}
+
+void ReplayLedger::seen_by_owner(SeqNo number) {
+  const std::uint64_t n = number.value();
+  if (too_old(n)) return;
+  move_to(n);
+  slot(n).state = State::kSeen;
+}
+
+void ReplayLedger::commit(NodeId from, const wire::ReplayCommit& report) {
+  for (unsigned i = 0; i < 64; ++i) {
+    const std::uint64_t n = report.base.value() + i;
+    const std::uint64_t bit = std::uint64_t{1} << i;
+    if ((report.accepted & bit) != 0) {
+      seen_by_owner(SeqNo(n));
+    } else if ((report.rejected & bit) != 0 && !too_old(n) && !far_ahead(n)) {
+      Slot& s = slot(n);
+      if (s.state == State::kPending && s.node == from && !s.again) s.state = State::kFree;
+    }
+  }
+}
+
+void ReplayLedger::node_died(NodeId node) {
+  for (Slot& s : slots_) {
+    if (s.state == State::kPending && s.node == node) s.state = State::kSeen;
+  }
+}
+
+/// Numbers that come into the window are free; as many leave it at its old end.
+void ReplayLedger::move_to(std::uint64_t top) {
+  if (top <= top_) return;
+  const std::uint64_t first = top_ + behind() + 1;  // the first number ahead of the present window
+  const std::uint64_t count = std::min<std::uint64_t>(top - top_, slots_.size());
+  if (count == slots_.size()) {
+    std::ranges::fill(slots_, Slot{});
+  } else {
+    for (std::uint64_t i = 0; i < count; ++i) slot(first + i) = {};
+  }
+  top_ = top;
+}
+
+}  // namespace testudo::distributor

@@ -1,0 +1,311 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "sequence/lessee.h"
+
+#include <algorithm>
+
+#include "base/check.h"
+
+namespace testudo::sequence {
+namespace {
+
+constexpr std::uint64_t kWantMax = 0xffff;  // what a request can say
+
+}  // namespace
+
+std::uint64_t Lessee::Lease::left(Time now) const {
+  return id == 0 || stopped || now >= stop ? 0 : last.value() + 1 - next.value();
+}
+
+void Lessee::Sa::end(Lease& lease) {
+  if (&lease == leases.data()) leases[0] = leases[1];
+  leases[1] = {};
+}
+
+void Lessee::Sa::tell(std::uint64_t lease, SeqNo last) {
+  const auto known = std::span(returns).first(returns_count);
+  if (std::ranges::any_of(known, [lease](const wire::LeaseReturn& r) { return r.id == lease; })) return;
+  if (returns_count == kReturnsMax) return;  // the sequencer will ask
+  returns[returns_count++] = {.sa = id, .id = lease, .last = last};
+}
+
+void Lessee::Sa::settle() {
+  for (std::size_t i = leases.size(); i-- > 0;) {
+    Lease& lease = leases[i];
+    const bool over = lease.stopped || lease.next > lease.last;
+    if (lease.id == 0 || !over || !lease.settled()) continue;
+    tell(lease.id, lease.used() ? lease.sent : SeqNo());
+    end(lease);
+  }
+}
+
+Lessee::Lessee(NodeId self, std::uint32_t incarnation, const LesseeConfig& config)
+    : self_(self), incarnation_(incarnation), config_(config) {
+  CHECK(config.margin_divisor > 0);
+  sas_.reserve(config.sas_max);
+  free_.reserve(config.sas_max);
+  index_.reserve(config.sas_max);
+  timers_.reserve(config.sas_max);
+  touched_.reserve(config.sas_max);
+  granted_.reserve(config.sas_max);
+}
+
+void Lessee::add_sa(SaId id, const LeasedSa& parameters) {
+  CHECK(!index_.contains(id));
+  if (free_.empty()) {
+    free_.push_back(static_cast<std::uint32_t>(sas_.size()));
+    sas_.emplace_back();
+  }
+  const std::uint32_t index = free_.back();
+  free_.pop_back();
+  index_.emplace(id, index);
+  Sa& sa = sas_[index];
+  const bool queued = sa.queued;
+  sa = Sa{};
+  sa.id = id;
+  sa.present = true;
+  sa.queued = queued;
+  sa.parameters = parameters;
+}
+
+void Lessee::remove_sa(SaId id) {
+  const auto found = index_.find(id);
+  if (found == index_.end()) return;
+  const std::uint32_t index = found->second;
+  index_.erase(found);
+  timers_.clear(index);
+  std::erase(granted_, id);
+  sas_[index].present = false;
+  free_.push_back(index);
+}
+
+void Lessee::set_owner(Ipv4Address dvipa, Epoch epoch, NodeId owner) {
+  for (Sa& sa : sas_) {
+    if (!sa.present || sa.parameters.dvipa != dvipa || sa.parameters.epoch == epoch) continue;
+    sa.parameters.epoch = epoch;
+    sa.parameters.owner = owner;
+    sa.request = {};
+    sa.leases = {};
+    sa.returns_count = 0;
+    sa.exhausted = false;
+    touch(sa);
+  }
+}
+
+Lessee::Sa* Lessee::find(SaId id) {
+  const auto found = index_.find(id);
+  return found == index_.end() ? nullptr : &sas_[found->second];
+}
+
+/// The SA, when the message is its owner's, of its epoch, and to this incarnation of this worker.
+Lessee::Sa* Lessee::find(SaId id, const wire::FastHeader& header) {
+  Sa* sa = header.incarnation == incarnation_ ? find(id) : nullptr;
+  if (sa == nullptr) return nullptr;
+  const LeasedSa& p = sa->parameters;
+  return p.owner == header.sender && p.epoch == header.epoch && p.dvipa == header.dvipa ? sa : nullptr;
+}
+
+void Lessee::touch(Sa& sa) {
+  if (sa.queued) return;
+  sa.queued = true;
+  touched_.push_back(static_cast<std::uint32_t>(&sa - sas_.data()));
+}
+
+void Lessee::tell_granted(Sa& sa) {
+  if (sa.told) return;
+  sa.told = true;
+  granted_.push_back(sa.id);
+}
+
+Numbers Lessee::take(SaId id, std::uint32_t want, Time now) {
+  Sa* sa = find(id);
+  if (sa == nullptr || want == 0) return {};
+  touch(*sa);
+  sa->want = sa->exhausted ? 0 : want;
+  for (Lease& lease : sa->leases) {
+    const std::uint64_t count = std::min<std::uint64_t>(want, lease.left(now));
+    if (count == 0) continue;
+    const Numbers numbers{.first = lease.next, .count = static_cast<std::uint32_t>(count), .stop = lease.stop};
+    lease.next = SeqNo(lease.next.value() + count);
+    sa->want -= numbers.count;
+    sa->active = true;
+    return numbers;
+  }
+  return {};
+}
+
+void Lessee::sent(SaId id, SeqNo last) {
+  Sa* sa = find(id);
+  if (sa == nullptr) return;
+  for (Lease& lease : sa->leases) {
+    if (lease.id == 0 || last < lease.first) continue;
+    const SeqNo taken(lease.next.value() - 1);
+    lease.sent = std::max(lease.sent, std::min(last, taken));
+  }
+  touch(*sa);
+}
+
+bool Lessee::exhausted(SaId id) const {
+  const auto found = index_.find(id);
+  return found != index_.end() && sas_[found->second].exhausted;
+}
+
+void Lessee::forget_want(SaId id) {
+  if (Sa* sa = find(id)) sa->want = 0;
+}
+
+void Lessee::receive(const wire::FastMessage& message, Time now) {
+  const wire::FastHeader& head = message.header();
+  for (std::size_t i = 0; i < message.count(); ++i) {
+    if (head.type == wire::FastType::kLeaseGrant) {
+      const auto grant = message.entry<wire::LeaseGrant>(i);
+      if (Sa* sa = find(grant.sa, head)) on_grant(*sa, grant, now);
+    } else if (head.type == wire::FastType::kLeaseRecall) {
+      const auto recall = message.entry<wire::LeaseRecall>(i);
+      if (Sa* sa = find(recall.sa, head)) on_recall(*sa, recall.id);
+    }
+  }
+}
+
+/// Only the answer to the one request that is out; a late or repeated grant speaks of numbers that may be used
+/// already.
+void Lessee::on_grant(Sa& sa, const wire::LeaseGrant& grant, Time now) {
+  if (grant.id != sa.request.id || sa.leases[1].id != 0) return;
+  const Time asked = sa.request.sent_first;
+  sa.request = {};
+  touch(sa);
+  tell_granted(sa);
+  if (grant.count == 0) {
+    sa.exhausted = true;
+    sa.want = 0;
+    return;
+  }
+  if (grant.first <= sa.highest) return;  // numbers only rise: never trust a second grant of one
+  const Duration duration = std::chrono::microseconds(grant.duration_us);
+  const Duration usable = duration - duration / config_.margin_divisor;
+  sa.highest = SeqNo(grant.first.value() + grant.count - 1);
+  sa.shared = grant.shared;
+  sa.size = grant.count;
+  Lease& lease = sa.leases[sa.leases[0].id == 0 ? 0 : 1];
+  lease = {.id = grant.id,
+           .first = grant.first,
+           .next = grant.first,
+           .last = sa.highest,
+           .sent = SeqNo(grant.first.value() - 1),
+           .renew = asked + usable - usable / 4,
+           .stop = asked + usable,
+           .shared = grant.shared,
+           .stopped = now >= asked + usable};
+}
+
+void Lessee::on_recall(Sa& sa, std::uint64_t id) {
+  touch(sa);
+  for (Lease& lease : sa.leases) {
+    if (lease.id != id) continue;
+    lease.stopped = true;  // its return waits for the packets that are on their way out
+    return;
+  }
+  if (sa.request.id == id) sa.request = {};  // its grant is lost or late: not to be used when it comes after all
+  sa.tell(id, SeqNo());
+}
+
+void Lessee::poll(Time now, wire::FastOutbox& out) {
+  for (const SaId id : granted_) {
+    if (Sa* sa = find(id)) sa->told = false;
+  }
+  granted_.clear();
+  while (timers_.earliest() <= now) touch(sas_[timers_.pop()]);
+  for (const std::uint32_t index : touched_) {
+    sas_[index].queued = false;
+    if (sas_[index].present) poll_sa(sas_[index], now, out);
+  }
+  touched_.clear();
+}
+
+void Lessee::poll_sa(Sa& sa, Time now, wire::FastOutbox& out) {
+  const bool again = end_what_is_over(sa, now);
+  if (request_due(sa, now)) send_request(sa, out);
+  send_returns(sa, out);
+  sa.active = false;
+  Time when = again ? now + Duration(1) : Time::max();
+  if (sa.request.id != 0 && sa.want > sa.left(now)) when = std::min(when, sa.request.resend);
+  timers_.set(static_cast<std::uint32_t>(&sa - sas_.data()), when);
+}
+
+/// Stops leases that are too old, and shared ones that nobody here needs. True: look again at the next poll.
+bool Lessee::end_what_is_over(Sa& sa, Time now) {
+  bool again = false;
+  for (Lease& lease : sa.leases) {
+    if (lease.id == 0) continue;
+    if (now >= lease.stop) lease.stopped = true;
+    if (lease.shared && sa.want == 0 && lease.settled() && (lease.used() || lease.offered)) lease.stopped = true;
+    again |= lease.shared && !lease.used() && !lease.stopped;
+    lease.offered = true;
+  }
+  sa.settle();
+  for (std::size_t i = sa.leases.size(); i-- > 0;) {
+    // Its packets were not sent in time and must not be sent now; the sequencer's deadline ends it.
+    if (sa.leases[i].id != 0 && now >= sa.leases[i].stop) sa.end(sa.leases[i]);
+  }
+  return again;
+}
+
+/// How many numbers to ask for: what packets wait for; in exclusive mode ahead of need, and more while they are
+/// used up.
+std::uint64_t Lessee::wanted(const Sa& sa, Time now) {
+  const std::uint64_t left = sa.left(now);
+  const std::uint64_t missing = sa.want > left ? sa.want - left : 0;
+  if (sa.shared || !sa.active) return missing;
+  if (left * 2 < sa.size) return std::max<std::uint64_t>(missing, std::uint64_t{sa.size} * 2);
+  const Lease& lease = sa.leases[0];
+  if (lease.id != 0 && now >= lease.renew)
+    return std::max<std::uint64_t>(missing, lease.next.value() - lease.first.value());
+  return missing;
+}
+
+/// A new request, or the repetition of the one that is out.
+bool Lessee::request_due(Sa& sa, Time now) {
+  if (sa.leases[1].id != 0 || sa.exhausted) return false;
+  const std::uint64_t want = wanted(sa, now);
+  if (want == 0) return false;
+  Request& request = sa.request;
+  if (request.id != 0 && now < request.sent_first + config_.request_life) {
+    if (now < request.resend) return false;
+    request.backoff = std::min(request.backoff * 2, config_.resend_most);
+  } else {
+    request = {.id = ++requests_,
+               .want = static_cast<std::uint16_t>(std::min(want, kWantMax)),
+               .sent_first = now,
+               .resend = now,
+               .backoff = config_.resend_first};
+  }
+  request.resend = now + request.backoff;
+  return true;
+}
+
+void Lessee::send_request(Sa& sa, wire::FastOutbox& out) const {
+  wire::LeaseRequest entry{
+      .sa = sa.id, .id = sa.request.id, .want = sa.request.want, .returned = 0, .last = SeqNo()};
+  if (sa.returns_count != 0) {
+    const wire::LeaseReturn& back = sa.returns[--sa.returns_count];
+    entry.returned = back.id;
+    entry.last = back.last;
+  }
+  out.append(sa.parameters.owner, header(sa, wire::LeaseRequest::kType), entry);
+}
+
+void Lessee::send_returns(Sa& sa, wire::FastOutbox& out) const {
+  for (std::uint32_t i = 0; i < sa.returns_count; ++i) {
+    out.append(sa.parameters.owner, header(sa, wire::LeaseReturn::kType), sa.returns[i]);
+  }
+  sa.returns_count = 0;
+}
+
+wire::FastHeader Lessee::header(const Sa& sa, wire::FastType type) const {
+  return {.type = type,
+          .sender = self_,
+          .incarnation = incarnation_,
+          .dvipa = sa.parameters.dvipa,
+          .epoch = sa.parameters.epoch};
+}
+
+}  // namespace testudo::sequence

@@ -1,0 +1,308 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "sequence/sequencer.h"
+
+#include <algorithm>
+
+#include "base/check.h"
+
+namespace testudo::sequence {
+namespace {
+
+constexpr std::uint64_t kLastWithoutEsn = 0xffff'ffff;         // RFC 4303 section 3.3.3: no cycling
+constexpr std::uint64_t kLastWithEsn = 0xffff'ffff'ffff'0000;  // far out of reach; sums with a count do not wrap
+
+}  // namespace
+
+Sequencer::Requester* Sequencer::Sa::first_waiting() {
+  Requester* first = nullptr;
+  for (Requester& r : known()) {
+    if (r.want != 0 && (first == nullptr || r.turn < first->turn)) first = &r;
+  }
+  return first;
+}
+
+std::uint32_t Sequencer::Sa::waiting() const {
+  return static_cast<std::uint32_t>(std::ranges::count_if(known(), [](const Requester& r) { return r.want != 0; }));
+}
+
+/// The lessee's entry; a new one takes the place of who was quiet longest. Null: all places are taken by who waits.
+Sequencer::Requester* Sequencer::Sa::requester(const Lessee& lessee, std::uint64_t request) {
+  Requester* quiet = nullptr;
+  for (Requester& r : known()) {
+    if (r.lessee == lessee) return &r;
+    if (r.want == 0 && (quiet == nullptr || r.turn < quiet->turn)) quiet = &r;
+  }
+  if (requesters_count < kLesseesMax) quiet = &requesters[requesters_count++];
+  if (quiet != nullptr) *quiet = {.lessee = lessee, .id = request - 1};
+  return quiet;
+}
+
+void Sequencer::Sa::forget_ended(Time now) {
+  const auto ended = std::ranges::remove_if(live(), [now](const Lease& lease) { return lease.ends <= now; });
+  leases_count -= static_cast<std::uint32_t>(ended.size());
+}
+
+Sequencer::Sequencer(NodeId self, const SequencerConfig& config) : self_(self), config_(config) {
+  CHECK(config.exclusive_least > 0 && config.exclusive_least <= config.exclusive_most && config.ceiling_step > 1);
+  sas_.reserve(config.sas_max);
+  free_.reserve(config.sas_max);
+  index_.reserve(config.sas_max);
+  timers_.reserve(config.sas_max);
+  events_.reserve(2 * config.sas_max);
+}
+
+void Sequencer::add_sa(SaId id, const SequencedSa& parameters) {
+  CHECK(parameters.first.value() > 0 && !index_.contains(id));
+  if (free_.empty()) {
+    free_.push_back(static_cast<std::uint32_t>(sas_.size()));
+    sas_.emplace_back();
+  }
+  const std::uint32_t index = free_.back();
+  free_.pop_back();
+  index_.emplace(id, index);
+  Sa& sa = sas_[index];
+  sa = Sa{};
+  sa.id = id;
+  sa.used = true;
+  sa.parameters = parameters;
+  sa.next = parameters.first;
+  sa.ceiling = SeqNo(parameters.first.value() - 1);
+  sa.limit = SeqNo(parameters.esn ? kLastWithEsn : kLastWithoutEsn);
+  serve_soon(sa);
+}
+
+void Sequencer::remove_sa(SaId id) {
+  const auto found = index_.find(id);
+  if (found == index_.end()) return;
+  const std::uint32_t index = found->second;
+  index_.erase(found);
+  timers_.clear(index);
+  sas_[index].used = false;
+  free_.push_back(index);
+}
+
+void Sequencer::set_ceiling(SaId id, SeqNo last) {
+  Sa* sa = find(id);
+  if (sa == nullptr || last <= sa->ceiling) return;
+  sa->ceiling = std::min(last, sa->limit);
+  serve_soon(*sa);
+}
+
+Sequencer::Sa* Sequencer::find(SaId id) {
+  const auto found = index_.find(id);
+  return found == index_.end() ? nullptr : &sas_[found->second];
+}
+
+void Sequencer::receive(const wire::FastMessage& message, Time now, wire::FastOutbox& out) {
+  const wire::FastHeader& head = message.header();
+  const Lessee lessee{head.sender, head.incarnation};
+  const auto current = [&](SaId id) -> Sa* {
+    Sa* sa = find(id);
+    if (sa == nullptr || sa->parameters.epoch != head.epoch || sa->parameters.dvipa != head.dvipa) return nullptr;
+    return sa;
+  };
+  for (std::size_t i = 0; i < message.count(); ++i) {
+    if (head.type == wire::FastType::kLeaseRequest) {
+      const auto request = message.entry<wire::LeaseRequest>(i);
+      if (Sa* sa = current(request.sa)) on_request(*sa, lessee, request, now, out);
+    } else if (head.type == wire::FastType::kLeaseReturn) {
+      const auto back = message.entry<wire::LeaseReturn>(i);
+      if (Sa* sa = current(back.sa)) on_return(*sa, lessee, back.id, now);
+    }
+  }
+}
+
+void Sequencer::on_request(Sa& sa, const Lessee& lessee, const wire::LeaseRequest& request, Time now,
+                           wire::FastOutbox& out) {
+  if (request.returned != 0) on_return(sa, lessee, request.returned, now);
+  Requester* requester = sa.requester(lessee, request.id);
+  if (requester == nullptr || request.id < requester->id) return;
+  if (request.id == requester->id) return on_repetition(sa, *requester, out);
+  requester->id = request.id;
+  if (requester->want == 0) requester->turn = ++sa.turns;  // who already waits keeps the place
+  requester->want = request.want;
+  choose_mode(sa, lessee, now);
+  serve_soon(sa);
+}
+
+/// The same grant again while it lives. It waits, or it is over (its lessee will ask anew): nothing.
+void Sequencer::on_repetition(const Sa& sa, const Requester& requester, wire::FastOutbox& out) const {
+  if (requester.want != 0) return;
+  if (sa.next > sa.limit) return send_exhausted(sa, requester, out);
+  for (const Lease& lease : sa.live()) {
+    if (lease.holder == requester.lessee && lease.id == requester.id && !lease.returned) send_grant(sa, lease, out);
+  }
+}
+
+void Sequencer::on_return(Sa& sa, const Lessee& lessee, std::uint64_t id, Time now) {
+  for (Lease& lease : sa.live()) {
+    if (lease.holder != lessee || lease.id != id || lease.returned) continue;
+    lease.returned = true;
+    lease.ends = std::min(lease.ends, now + config_.skew_guard);
+    serve_soon(sa);
+  }
+}
+
+void Sequencer::choose_mode(Sa& sa, const Lessee& lessee, Time now) const {
+  const bool recent = now < sa.last_request + config_.sharing_time;
+  sa.last_request = now;
+  if (lessee != sa.last_requester) {
+    sa.shared = recent;
+    sa.last_requester = lessee;
+    sa.last_change = now;
+  } else if (now >= sa.last_change + config_.sharing_time && sa.waiting() == 1) {
+    sa.shared = false;
+  }
+}
+
+void Sequencer::tick(Time now, wire::FastOutbox& out) {
+  while (timers_.earliest() <= now) serve(sas_[timers_.pop()], now, out);
+}
+
+void Sequencer::serve(Sa& sa, Time now, wire::FastOutbox& out) {
+  sa.forget_ended(now);
+  Requester* requester = sa.first_waiting();
+  while (requester != nullptr) {
+    if (sa.next > sa.limit) {
+      send_exhausted(sa, *requester, out);
+      requester->want = 0;
+    } else if (const std::uint64_t count = grantable(sa, *requester); count != 0) {
+      grant(sa, *requester, count, now, out);
+    } else {
+      break;
+    }
+    requester = sa.first_waiting();
+  }
+  if (requester != nullptr && sa.next <= sa.ceiling) recall_blocking(sa, now, out);
+  emit_events(sa, now);
+  set_timer(sa, now);
+}
+
+/// How many numbers who waits longest gets now; 0: must wait.
+std::uint64_t Sequencer::grantable(const Sa& sa, const Requester& requester) const {
+  if (sa.leases_count == kLeasesMax) return 0;
+  const std::uint64_t reserved = sa.ceiling.value() + 1 - sa.next.value();
+  return std::min(reserved, sa.shared ? grantable_shared(sa, requester) : grantable_exclusive(sa, requester));
+}
+
+std::uint64_t Sequencer::grantable_exclusive(const Sa& sa, const Requester& requester) const {
+  for (const Lease& lease : sa.live()) {
+    if (lease.holder != requester.lessee) return 0;
+  }
+  return std::clamp(requester.want, config_.exclusive_least, config_.exclusive_most);
+}
+
+/// A fair share of the span, and no crumbs of it while more will be free soon.
+std::uint64_t Sequencer::grantable_shared(const Sa& sa, const Requester& requester) const {
+  const std::uint32_t window = sa.parameters.peer_window;
+  const std::uint64_t span = window > config_.shared_margin ? window - config_.shared_margin : 1;
+  const std::uint64_t used = sa.leases_count == 0 ? 0 : sa.next.value() - sa.leases[0].first.value();
+  if (used >= span) return 0;
+  const std::uint64_t share = std::max<std::uint64_t>(1, span / sa.waiting());
+  const std::uint64_t count = std::min<std::uint64_t>(requester.want, share);
+  const std::uint64_t least = std::min(count, std::max<std::uint64_t>(1, share / 2));
+  return span - used < least ? 0 : std::min(count, span - used);
+}
+
+void Sequencer::grant(Sa& sa, Requester& requester, std::uint64_t count, Time now, wire::FastOutbox& out) {
+  const SeqNo last(sa.next.value() + count - 1);
+  CHECK(count > 0 && count <= 0xffff && last <= sa.ceiling && last <= sa.limit && sa.leases_count < kLeasesMax);
+  Lease& lease = sa.leases[sa.leases_count++];
+  lease = {.holder = requester.lessee,
+           .id = requester.id,
+           .first = sa.next,
+           .count = static_cast<std::uint16_t>(count),
+           .shared = sa.shared,
+           .next_recall = sa.shared ? now + config_.recall_after : now,
+           .ends = now + config_.lease_duration + config_.skew_guard};
+  sa.next = SeqNo(last.value() + 1);
+  requester.want = 0;
+  send_grant(sa, lease, out);
+}
+
+/// Asks for the leases that keep others waiting: exclusive ones at once, shared ones when their return seems to be
+/// lost.
+void Sequencer::recall_blocking(Sa& sa, Time now, wire::FastOutbox& out) {
+  for (Lease& lease : sa.live()) {
+    if (lease.returned || now < lease.next_recall) continue;
+    out.append(lease.holder.node, header(sa, lease.holder, wire::FastType::kLeaseRecall),
+               wire::LeaseRecall{.sa = sa.id, .id = lease.id});
+    lease.next_recall = now + config_.recall_retry * (1 << std::min<int>(lease.recalls, 4));
+    ++lease.recalls;
+  }
+}
+
+void Sequencer::send_grant(const Sa& sa, const Lease& lease, wire::FastOutbox& out) const {
+  const auto duration = std::chrono::duration_cast<std::chrono::microseconds>(config_.lease_duration);
+  out.append(lease.holder.node, header(sa, lease.holder, wire::FastType::kLeaseGrant),
+             wire::LeaseGrant{.sa = sa.id,
+                              .id = lease.id,
+                              .first = lease.first,
+                              .count = lease.count,
+                              .duration_us = static_cast<std::uint32_t>(duration.count()),
+                              .shared = lease.shared});
+}
+
+void Sequencer::send_exhausted(const Sa& sa, const Requester& requester, wire::FastOutbox& out) const {
+  out.append(requester.lessee.node, header(sa, requester.lessee, wire::FastType::kLeaseGrant),
+             wire::LeaseGrant{.sa = sa.id, .id = requester.id, .first = SeqNo()});
+}
+
+wire::FastHeader Sequencer::header(const Sa& sa, const Lessee& to, wire::FastType type) const {
+  return {.type = type,
+          .sender = self_,
+          .incarnation = to.incarnation,
+          .dvipa = sa.parameters.dvipa,
+          .epoch = sa.parameters.epoch};
+}
+
+bool Sequencer::emit(const SequencerEvent& event) {
+  if (events_.size() == events_.capacity()) return false;
+  events_.push_back(event);
+  return true;
+}
+
+void Sequencer::emit_events(Sa& sa, Time now) {
+  const std::uint64_t reserved = sa.ceiling.value() + 1 - sa.next.value();
+  const bool low = sa.ceiling < sa.limit && reserved < config_.ceiling_step / 2;
+  const bool asked = sa.ceiling_wanted > sa.ceiling && now < sa.ceiling_asked + config_.ceiling_retry;
+  if (low && !asked) {
+    const std::uint64_t step = std::min(config_.ceiling_step, sa.limit.value() - sa.ceiling.value());
+    const SeqNo wanted(sa.ceiling.value() + step);
+    sa.ceiling_asked = now;
+    if (emit({SequencerEvent::Kind::kNeedCeiling, sa.id, wanted})) sa.ceiling_wanted = wanted;
+  }
+  if (!sa.near_exhaustion_told && sa.next.value() > sa.limit.value() - sa.limit.value() / 8) {
+    sa.near_exhaustion_told = emit({SequencerEvent::Kind::kNearExhaustion, sa.id, sa.next});
+  }
+}
+
+void Sequencer::set_timer(const Sa& sa, Time now) {
+  Time when = Time::max();
+  const bool reserving =
+      sa.ceiling < sa.limit && sa.ceiling.value() + 1 - sa.next.value() < config_.ceiling_step / 2;
+  if (reserving) when = sa.ceiling_asked + config_.ceiling_retry;
+  if (sa.waiting() != 0 && sa.next <= sa.ceiling) {  // else only a ceiling helps
+    for (const Lease& lease : sa.live()) {
+      when = std::min(when, lease.ends);
+      if (!lease.returned) when = std::min(when, lease.next_recall);
+    }
+  }
+  timers_.set(index_of(sa), when == Time::max() ? when : std::max(when, now + Duration(1)));
+}
+
+void Sequencer::clear_events(std::size_t count) {
+  events_.erase(events_.begin(), events_.begin() + static_cast<std::ptrdiff_t>(std::min(count, events_.size())));
+}
+
+void Sequencer::list(std::vector<SequencerInfo>& out) const {
+  const std::size_t before = out.size();
+  for (const Sa& sa : sas_) {
+    if (!sa.used) continue;
+    out.push_back({sa.id, sa.shared, sa.leases_count, sa.waiting(), sa.next, sa.ceiling});
+  }
+  std::sort(out.begin() + static_cast<std::ptrdiff_t>(before), out.end(),
+            [](const SequencerInfo& a, const SequencerInfo& b) { return a.sa < b.sa; });
+}
+
+}  // namespace testudo::sequence
