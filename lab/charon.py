@@ -30,9 +30,11 @@ class Charon:
     def uri(self) -> str:
         return f"unix://{self.dir}/charon.vici"
 
-    def configure(self, plugins: str, settings: str, swanctl: str, certificate: Path, ca: Path) -> None:
+    def configure(self, plugins: str, settings: str, swanctl: str, certificate: Path, ca: Path,
+                  key_log: bool = False) -> None:
         """`plugins`: the load list behind the crypto plugins. `settings`: more lines for strongswan.conf's
-        `charon-systemd { plugins { … } }`. `certificate`: NAME.pem with NAME.key beside it."""
+        `charon-systemd { plugins { … } }`. `certificate`: NAME.pem with NAME.key beside it. `key_log`: the log has the
+        keys of CHILD_SAs, for tests that forge packets."""
         for folder in ("x509", "x509ca", "private"):
             (self.dir / folder).mkdir(parents=True, exist_ok=True)
         shutil.copy(certificate, self.dir / "x509")
@@ -40,7 +42,8 @@ class Charon:
         shutil.copy(ca, self.dir / "x509ca")
         (self.dir / "swanctl.conf").write_text(swanctl, encoding="utf-8")
         (self.dir / "strongswan.conf").write_text(_STRONGSWAN_CONF.format(
-            plugins=f"{CRYPTO} {plugins}", settings=settings, uri=self.uri, log=self.log), encoding="utf-8")
+            plugins=f"{CRYPTO} {plugins}", settings=settings, uri=self.uri, log=self.log,
+            child_level=4 if key_log else 1), encoding="utf-8")
 
     def start(self, preload: Path | None = None) -> Process:
         (self.dir / "charon.vici").unlink(missing_ok=True)
@@ -80,6 +83,7 @@ charon-systemd {{
       time_format = %H:%M:%S
       flush_line = yes
       default = 1
+      chd = {child_level}
     }}
   }}
   journal {{

@@ -52,8 +52,10 @@ class Quickstart:
     big_file_sha256: str = ""
 
     @classmethod
-    def up(cls, name: str = "quickstart", rekey_bytes: int = 0, keep_on_failure: bool = False) -> "Quickstart":
-        """`rekey_bytes`: the owner's charon asks for a new CHILD_SA after so many bytes; 0 for never."""
+    def up(cls, name: str = "quickstart", rekey_bytes: int = 0, keep_on_failure: bool = False,
+           key_log: bool = False) -> "Quickstart":
+        """`rekey_bytes`: the owner's charon asks for a new CHILD_SA after so many bytes; 0 for never. `key_log`: the
+        client's charon logs the keys of its CHILD_SAs."""
         state = LabState(name)
         if state.exists():
             raise RuntimeError(f"lab {name} is up already; `python3 -m lab down {name}` removes it")
@@ -63,7 +65,7 @@ class Quickstart:
         cluster = cls(state, hosts)
         state.create()
         try:
-            cluster._start(description, rekey_bytes)
+            cluster._start(description, rekey_bytes, key_log)
         except BaseException:
             if not keep_on_failure:
                 cluster.down()
@@ -101,7 +103,7 @@ class Quickstart:
 
     # ---- start, in the order of what needs what; everything else at the same time ----
 
-    def _start(self, description: Topology, rekey_bytes: int) -> None:
+    def _start(self, description: Topology, rekey_bytes: int, key_log: bool) -> None:
         with ThreadPoolExecutor(max_workers=16) as pool:
             cluster_certificates = pool.submit(self._make_cluster_certificates)
             ike_certificates = pool.submit(self._make_ike_certificates)
@@ -109,7 +111,7 @@ class Quickstart:
             network.build(description, self.state)
             cluster_certificates.result()
             self._write_node_configs()
-            charons = pool.submit(self._start_charons, ike_certificates, rekey_bytes)
+            charons = pool.submit(self._start_charons, ike_certificates, rekey_bytes, key_log)
             etcd = pool.submit(self.etcd.start)
             webs = [pool.submit(self._start_nginx, target, files) for target in TARGETS]
             self.processes["etcd"] = etcd.result()
@@ -156,11 +158,11 @@ class Quickstart:
             if defines:
                 node.definitions.write_text(config.definition_block(name == "owner"), encoding="utf-8")
 
-    def _start_charons(self, ike_certificates: Future, rekey_bytes: int) -> None:
+    def _start_charons(self, ike_certificates: Future, rekey_bytes: int, key_log: bool) -> None:
         ike_certificates.result()
         keys = self.state.path / "ike-certificates"
         self.client_charon.configure("kernel-libipsec kernel-netlink socket-default vici", config.CLIENT_PLUGINS,
-                                     config.client_swanctl(DVIPA), keys / "client.pem", keys / "ca.pem")
+                                     config.client_swanctl(DVIPA), keys / "client.pem", keys / "ca.pem", key_log)
         self.owner_charon.configure("kernel-testudo! kernel-netlink vici",
                                     config.owner_plugins(self.nodes["owner"]),
                                     config.owner_swanctl(DVIPA, rekey_bytes), keys / "dvipa.pem", keys / "ca.pem")
