@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+// HostNetwork: what the control plane asks of the host's kernel: that packets of DVIPAs are steered to the daemon,
+// and who listens on which port. KernelNetwork is the real one; the simulation gives a fake.
+//
+//   io::KernelNetwork host;
+//   host.apply({.network = "eth0", .tun = "testudo0", .dvipas = {{dvipa, /*owned=*/true}}});   // at every change
+//   …
+//   host.clear(steering);                                                                      // orderly stop only
+//
+// Threads: the control thread.
+#pragma once
+
+#include <compare>
+#include <cstdint>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "base/address.h"
+#include "base/result.h"
+
+namespace testudo::io {
+
+struct SteeredDvipa {
+  Ipv4Address address;
+  bool owned = false;  // this host answers ARP for it and receives its packets from the network
+  friend auto operator<=>(const SteeredDvipa&, const SteeredDvipa&) = default;
+};
+
+/// The whole state that is wanted.
+struct Steering {
+  std::string network;  // interface towards clients
+  std::string tun;      // exists, made by TunPort
+  std::vector<SteeredDvipa> dvipas;
+};
+
+/// A TCP port on which a socket of this host listens. Unspecified address: the wildcard, so every DVIPA.
+using Listener = Endpoint;
+
+struct InterfaceInfo {
+  int index = 0;
+  std::uint32_t mtu = 0;  // bytes
+  bool up = false;
+  std::vector<Ipv4Prefix> addresses;  // as assigned: the host's address and the prefix length, host bits kept
+};
+
+class HostNetwork {
+ public:
+  HostNetwork() = default;
+  HostNetwork(const HostNetwork&) = delete;
+  HostNetwork& operator=(const HostNetwork&) = delete;
+  virtual ~HostNetwork() = default;
+
+  /// Makes the kernel's state what `wanted` says, whatever it was; the same once more changes nothing. Protection
+  /// comes first and goes last, so no step leaves a DVIPA open. A DVIPA that is newly owned is announced.
+  virtual Result<void> apply(const Steering& wanted) = 0;
+  /// Takes everything away, also what a former run has left. For an orderly stop: after a crash it stays (fail
+  /// closed).
+  virtual Result<void> clear(const Steering& last) = 0;
+  /// Gratuitous ARP (RFC 5227 section 2.3, request and reply form) from the network interface.
+  virtual Result<void> announce(const std::string& network, Ipv4Address dvipa) = 0;
+  /// Sockets that are bound to an interface other than `tun` are left out: they get nothing of a DVIPA. Cheap
+  /// enough to be called every 100 ms.
+  virtual Result<std::set<Listener>> listening_ports(const std::string& tun) = 0;
+  virtual Result<InterfaceInfo> interface(const std::string& name) = 0;
+};
+
+}  // namespace testudo::io
