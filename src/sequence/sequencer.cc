@@ -117,7 +117,10 @@ void Sequencer::on_request(Sa& sa, const Lessee& lessee, const wire::LeaseReques
   if (request.returned != 0) on_return(sa, lessee, request.returned, now);
   Requester* requester = sa.requester(lessee, request.id);
   if (requester == nullptr || request.id < requester->id) return;
-  if (request.id == requester->id) return on_repetition(sa, *requester, out);
+  if (request.id == requester->id) {
+    sa.forget_ended(now);
+    return on_repetition(sa, *requester, out);
+  }
   requester->id = request.id;
   if (requester->want == 0) requester->turn = ++sa.turns;  // who already waits keeps the place
   requester->want = request.want;
