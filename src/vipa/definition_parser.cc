@@ -72,8 +72,8 @@ std::optional<Ipv4Address> Operands::address(std::string_view what) {
   const Token token = take();
   const Result<Ipv4Address> parsed = Ipv4Address::parse(token.text);
   if (!parsed) {
-    error(token.at,
-          fmt::format("{} is not {}: an IPv4 address such as 192.0.2.100 is expected", quoted(token.text), what));
+    error(token.at, fmt::format("{} is not {}: an IPv4 address such as 192.0.2.100 is expected",
+                                in_quotes(token.text), what));
     return std::nullopt;
   }
   if (!is_unicast(*parsed)) {
@@ -93,7 +93,7 @@ std::optional<std::uint8_t> Operands::mask() {
   const std::uint32_t value = parsed ? parsed->value() : 0;
   if (value == 0 || std::countl_one(value) + std::countr_zero(value) != 32) {
     error(token.at, fmt::format("{} is not a subnet mask: one such as 255.255.255.0 stands before the address",
-                                quoted(token.text)));
+                                in_quotes(token.text)));
     return std::nullopt;
   }
   return static_cast<std::uint8_t>(std::countl_one(value));
@@ -105,7 +105,7 @@ std::optional<int> Operands::number(std::string_view what, int min, int max) {
   const auto [end, code] = std::from_chars(token.text.data(), token.text.data() + token.text.size(), value);
   if (code == std::errc::invalid_argument || end != token.text.data() + token.text.size()) {
     error(token.at,
-          fmt::format("{} {} is not a number: one of {}–{} is expected", what, quoted(token.text), min, max));
+          fmt::format("{} {} is not a number: one of {}–{} is expected", what, in_quotes(token.text), min, max));
     return std::nullopt;
   }
   if (code != std::errc() || value < min || value > max) {
@@ -189,7 +189,7 @@ bool parse_targets(Operands& operands, std::vector<Ipv4Address>& targets) {
     if (operands.empty()) return true;
     operands.error(operands.front().at,
                    fmt::format("{} follows ALL: DESTIP has either ALL or a list of XCF addresses",
-                               quoted(operands.front().text)));
+                               in_quotes(operands.front().text)));
     return false;
   }
   bool ok = true;
@@ -218,7 +218,7 @@ void parse_distribute(Operands& operands, Rules& rules) {
     const Token& token = operands.front();
     operands.error(token.at,
                    fmt::format("{} is not understood here: PORT with a list of ports, or DESTIP, is expected",
-                               quoted(token.text)));
+                               in_quotes(token.text)));
     ok = false;
   } else if (!deletes) {
     operands.missing("DESTIP is missing: DESTIP ALL, or DESTIP with the targets' XCF addresses");
@@ -250,7 +250,7 @@ void parse_range(Operands& operands, Rules& rules) {
   const std::optional<Ipv4Address> address = operands.address("a range's address");
   if (!operands.empty()) {
     operands.error(operands.front().at, fmt::format("{} is too much: one mask and one address make a range",
-                                                    quoted(operands.front().text)));
+                                                    in_quotes(operands.front().text)));
     return;
   }
   if (!length || !address) return;
@@ -267,7 +267,7 @@ void parse_delete(Operands& operands, Rules& rules) {
 void parse_bracket(Operands& operands, bool begin) {
   if (operands.empty()) return;
   const Token& token = operands.front();
-  operands.error(token.at, fmt::format("{} is not understood here: {}", quoted(token.text),
+  operands.error(token.at, fmt::format("{} is not understood here: {}", in_quotes(token.text),
                                        begin ? "a statement such as VIPADEFINE is expected"
                                              : "nothing follows ENDVIPADYNAMIC but another VIPADYNAMIC"));
 }
@@ -285,13 +285,13 @@ void parse_statement(std::string_view keyword, Operands& operands, Rules& rules)
 
 void unknown_statement(const Token& token, Rules& rules) {
   const std::string_view meant = nearest(token.text, definition::kStatements);
-  rules.error(
-      token.at, "",
-      meant.empty()
-          ? fmt::format("{} is not a statement: VIPADEFINE, VIPABACKUP, VIPADISTRIBUTE, VIPARANGE, "
-                        "VIPADELETE or ENDVIPADYNAMIC is expected",
-                        quoted(token.text))
-          : fmt::format("{} is not a statement: did you mean {}?", quoted(token.text), definition::upper(meant)));
+  rules.error(token.at, "",
+              meant.empty()
+                  ? fmt::format("{} is not a statement: VIPADEFINE, VIPABACKUP, VIPADISTRIBUTE, VIPARANGE, "
+                                "VIPADELETE or ENDVIPADYNAMIC is expected",
+                                in_quotes(token.text))
+                  : fmt::format("{} is not a statement: did you mean {}?", in_quotes(token.text),
+                                definition::upper(meant)));
 }
 
 /// Keeps track of whether statements stand between VIPADYNAMIC and ENDVIPADYNAMIC.

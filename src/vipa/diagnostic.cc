@@ -41,7 +41,7 @@ std::string Diagnostic::to_string() const {
   return out + ": " + message;
 }
 
-std::string quoted(std::string_view text) {
+std::string in_quotes(std::string_view text) {
   std::string out = "\"";
   for (const char c : text.substr(0, kQuotedMax)) {
     const auto byte = static_cast<unsigned char>(c);

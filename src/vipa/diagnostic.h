@@ -27,7 +27,7 @@ struct Diagnostic {
 using Diagnostics = std::vector<Diagnostic>;
 
 /// `text` between quotes as it may go on a terminal: unprintable bytes as \xNN, long text cut.
-[[nodiscard]] std::string quoted(std::string_view text);
+[[nodiscard]] std::string in_quotes(std::string_view text);
 /// What `word` was probably meant to be, of `known`; empty if nothing is near. Case does not matter.
 [[nodiscard]] std::string_view nearest(std::string_view word, std::span<const std::string_view> known);
 
