@@ -11,7 +11,7 @@ import struct
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 from pathlib import Path
-from typing import Iterator, NamedTuple
+from typing import NamedTuple
 
 from lab import wait
 from lab.host import LabHost
@@ -45,8 +45,8 @@ class Capture:
     def start(self) -> "Capture":
         self.path.unlink(missing_ok=True)
         self.process = self.host.start(
-            "tcpdump", "tcpdump", "-i", self.interface, "-n", "-U", "--immediate-mode", "-s", str(_SNAP_BYTES), "-B", str(_BUFFER_KIB),
-            "-Z", "root", "-w", str(self.path), self.filter)
+            "tcpdump", "tcpdump", "-i", self.interface, "-n", "-U", "--immediate-mode", "-s", str(_SNAP_BYTES),
+            "-B", str(_BUFFER_KIB), "-Z", "root", "-w", str(self.path), self.filter)
         wait.until("tcpdump to listen", lambda: self.path.exists() and self.path.stat().st_size >= 24)
         return self
 
@@ -66,51 +66,74 @@ class Capture:
         self.stop()
 
 
+class CaptureReader:
+    """Reads a capture while it is being written: each call goes on where the one before has ended."""
+
+    def __init__(self, path: Path):
+        self._path = path
+        self._offset = 0
+
+    def more(self) -> list[EspPacket]:
+        """ESP packets, in UDP or not, in the order of arrival, up to the last whole one."""
+        with open(self._path, "rb") as file:
+            if self._offset == 0:
+                self._offset = len(_file_header(file.read(24)))
+            file.seek(self._offset)
+            data = file.read()
+        packets: list[EspPacket] = []
+        self._offset += _append_esp(data, packets)
+        return packets
+
+
 def read_esp(path: Path) -> list[EspPacket]:
-    """Every ESP packet of a capture, in UDP or not, in the order of arrival. A capture that is still being written
-    is read up to its last whole packet."""
-    return list(_esp_packets(path.read_bytes()))
+    """Every ESP packet of a capture."""
+    return CaptureReader(path).more()
 
 
-_RECORD = struct.Struct("<IIII")
-_SPI_SEQUENCE = struct.Struct(">II")
-_ADDRESSES = struct.Struct(">II")
+_RECORD = struct.Struct("<IIII").unpack_from
+_ADDRESSES = struct.Struct(">II").unpack_from    # also SPI and sequence number
+_ETHERNET, _IPV4, _UDP = 14, 20, 8               # bytes of their headers
 
 
-def _esp_packets(data: bytes) -> Iterator[EspPacket]:
-    if len(data) < 24 or data[:4] not in (b"\xd4\xc3\xb2\xa1", b"\x4d\x3c\xb2\xa1"):
-        raise ValueError("not a little-endian pcap file")
-    fraction = 1e-6 if data[0] == 0xD4 else 1e-9
+def _file_header(data: bytes) -> bytes:
+    if len(data) < 24 or data[:4] != b"\xd4\xc3\xb2\xa1":
+        raise ValueError("not a little-endian pcap file with microseconds")
+    return data
+
+
+def _append_esp(data: bytes, packets: list[EspPacket]) -> int:
+    """Appends the ESP packets among pcap records, and returns how many bytes the whole ones of all records take."""
     view = memoryview(data)
-    offset, end = 24, len(data)
-    record, spi_sequence, addresses = _RECORD.unpack_from, _SPI_SEQUENCE.unpack_from, _ADDRESSES.unpack_from
+    whole, offset, end = 0, 0, len(data)
     while offset + 16 <= end:
-        seconds, parts, captured, wire = record(data, offset)
+        seconds, microseconds, captured, wire = _RECORD(data, offset)
         frame = offset + 16
         offset = frame + captured
         if offset > end:
-            return
-        esp = _esp_offset(data, frame, captured)
-        if esp:
-            source, destination = addresses(data, frame + 26)
-            spi, sequence = spi_sequence(data, esp)
-            yield EspPacket(seconds + parts * fraction, data[frame + 6:frame + 12], source, destination, spi, sequence,
-                            view[frame:offset], wire)
+            break  # still being written
+        whole = offset
+        # The common case without a function call: IPv4 without options, UDP, and no zero SPI (IKE's non-ESP marker).
+        esp = frame + _ETHERNET + _IPV4 + _UDP
+        if not (captured >= 50 and data[frame + 12:frame + 15] == b"\x08\0\x45" and data[frame + 23] == 17):
+            esp = _unusual_esp(data, frame, captured)
+            if not esp:
+                continue
+        source, destination = _ADDRESSES(data, frame + 26)
+        spi, sequence = _ADDRESSES(data, esp)
+        if spi:
+            mac = data[frame + 6:frame + 12]
+            packets.append(EspPacket(seconds + microseconds * 1e-6, mac, source, destination, spi, sequence,
+                                     view[frame:offset], wire))
+    return whole
 
 
-def _esp_offset(data: bytes, frame: int, captured: int) -> int:
-    """Where the SPI is, or 0 when the frame holds no ESP: ARP, IKE (four zero bytes first), a keepalive (one byte)."""
-    if captured < 14 + 20 + 8 or data[frame + 12] != 0x08 or data[frame + 13] != 0:
+def _unusual_esp(data: bytes, frame: int, captured: int) -> int:
+    """Where the SPI is, or 0 when the frame holds no ESP: ARP, a keepalive (one byte), something else."""
+    if captured < _ETHERNET + _IPV4 + 8 or data[frame + 12:frame + 14] != b"\x08\0":
         return 0
     protocol = data[frame + 23]
-    offset = frame + 14 + (data[frame + 14] & 15) * 4
-    if protocol == 17:
-        offset += 8
-    elif protocol != 50:
-        return 0
-    if offset + 8 > frame + captured or data[offset:offset + 4] == b"\0\0\0\0":
-        return 0
-    return offset
+    offset = frame + _ETHERNET + (data[frame + _ETHERNET] & 15) * 4 + (_UDP if protocol == 17 else 0)
+    return offset if protocol in (17, 50) and offset + 8 <= frame + captured else 0
 
 
 def address(text: str) -> int:

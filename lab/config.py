@@ -94,8 +94,56 @@ ENDVIPADYNAMIC
 """
 
 
-def node_toml(node: Node, name: str, address: str, xcf_address: str, etcd: Etcd, defines: bool) -> str:
-    return ""
+def node_toml(node: Node, name: str, xcf_address: str, etcd: Etcd, defines: bool, owns: bool) -> str:
+    keys = etcd.certificates
+    return f"""\
+[node]
+name = "{name}"
+cluster = "lab"
+
+[interfaces]
+network = "lan"
+xcf = "xcf"
+
+[xcf]
+address = "{xcf_address}"
+
+[tls]
+ca = "{keys}/ca.pem"
+certificate = "{keys}/{name}.pem"
+key = "{keys}/{name}.key"
+
+[facility]
+endpoints = ["{etcd.endpoint}"]
+
+[control]
+socket = "{node.control_socket}"
+""" + (_ike(node) if owns else "") + (_definition(node) if defines else "")
+
+
+def _ike(node: Node) -> str:
+    return f"""
+[ike]
+socket = "{node.charon_socket}"
+"""
+
+
+def _definition(node: Node) -> str:
+    """With the static filters, which an owner and its backups have in common. charon adds its own while an SA lives."""
+    return f"""
+[definition]
+file = "{node.definitions}"
+
+[[filter]]
+dvipa = "192.0.2.100"
+action = "protect"
+
+[[filter]]
+dvipa = "192.0.2.101"
+action = "permit"
+protocol = "tcp"
+ports = [80]
+"""
 
 
 def is_ready(status: dict, members, targets, dvipas) -> bool:

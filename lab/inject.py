@@ -8,6 +8,7 @@ import json
 import select
 import socket
 import sys
+import time
 
 from lab.certificates import REPOSITORY
 from lab.host import LabHost
@@ -57,8 +58,13 @@ def _connect(order: dict) -> int:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, _MARK)
         client.setblocking(False)
         client.connect_ex((order["address"], order["port"]))
-    _, writable, _ = select.select([], opened, [], order["seconds"])
-    return sum(client.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == 0 for client in writable)
+    deadline = time.monotonic() + order["seconds"]
+    waiting, established = list(opened), 0
+    while waiting and (left := deadline - time.monotonic()) > 0:
+        _, writable, _ = select.select([], waiting, [], left)
+        established += sum(client.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == 0 for client in writable)
+        waiting = [client for client in waiting if client not in writable]
+    return established
 
 
 def main() -> None:

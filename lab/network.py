@@ -31,6 +31,12 @@ def remove_namespace(namespace: str) -> None:
     subprocess.run(["ip", "netns", "delete", namespace], check=False, capture_output=True)
 
 
+def namespaces() -> list[str]:
+    """Names of all network namespaces of this machine."""
+    listed = subprocess.run(["ip", "netns", "list"], check=True, capture_output=True, text=True).stdout
+    return [line.split()[0] for line in listed.splitlines() if line]
+
+
 def _fabric_commands(topology: Topology) -> list[str]:
     commands = ["link set lo up"]
     for segment in topology.segments:

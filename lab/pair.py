@@ -69,9 +69,10 @@ class Pair:
         certificates.make_ike(keys, {"dvipa": f"IP:{DVIPA}", "client": "DNS:client.example"})
         big = os.urandom(quickstart.BIG_FILE_BYTES)
         self.state.tmpfs.joinpath("100mb").write_bytes(big)
+        self.state.tmpfs.joinpath("slow").write_bytes(big[:quickstart.SLOW_FILE_BYTES])
         self.big_file_sha256 = hashlib.sha256(big).hexdigest()
         self.client_charon.configure(_PLUGINS, config.CLIENT_PLUGINS, config.client_swanctl(DVIPA),
-                                     keys / "client.pem", keys / "ca.pem")
+                                     keys / "client.pem", keys / "ca.pem", key_log=True)
         self.server_charon.configure(_PLUGINS, config.CLIENT_PLUGINS, config.owner_swanctl(DVIPA, rekey_bytes),
                                      keys / "dvipa.pem", keys / "ca.pem")
         with ThreadPoolExecutor() as pool:

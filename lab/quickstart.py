@@ -12,6 +12,7 @@ import hashlib
 import os
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from lab import certificates, config, network, process, wait
 from lab.charon import Charon
@@ -97,9 +98,11 @@ class Quickstart:
     def etcd(self) -> Etcd:
         return Etcd(self.hosts["etcd"], ETCD_ADDRESS, self.state.path / "cluster-certificates")
 
-    def mac(self, host: str) -> str:
-        """Of the host's interface on the network segment."""
-        return self.hosts[host].run("cat", "/sys/class/net/lan/address").stdout.strip()
+    @cached_property
+    def macs(self) -> dict[str, str]:
+        """MAC address on the network segment → host."""
+        return {self.hosts[name].run("cat", "/sys/class/net/lan/address").stdout.strip(): name
+                for name in ("client", *MEMBERS)}
 
     # ---- start, in the order of what needs what; everything else at the same time ----
 
@@ -154,7 +157,7 @@ class Quickstart:
             node = self.nodes[name] = Node(self.hosts[name])
             defines = name in ("owner", "backup")
             node.config.write_text(config.node_toml(
-                node, name, f"192.0.2.{number}", f"10.77.0.{number}", self.etcd, defines), encoding="utf-8")
+                node, name, f"10.77.0.{number}", self.etcd, defines, name == "owner"), encoding="utf-8")
             if defines:
                 node.definitions.write_text(config.definition_block(name == "owner"), encoding="utf-8")
 

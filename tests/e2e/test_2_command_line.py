@@ -6,10 +6,7 @@ import subprocess
 
 import pytest
 
-from lab import observe, wait
-from lab.http import Download
 from lab.node import program
-from lab.quickstart import DVIPA, MEMBERS, PLAIN_DVIPA, TARGETS
 
 QUERIES = ("status", "sa", "connections", "counters")
 

@@ -5,7 +5,7 @@ import struct
 import pytest
 
 from forge import Forger, esp_of, ipv4, tcp, udp, udp_encapsulated
-from lab import claims, inject, wait
+from lab import inject, wait
 from lab.claims import to_dvipa
 from lab.http import Download, get_names
 from lab.observe import Tally
@@ -70,7 +70,8 @@ def test_wrong_icv_in_a_connection_does_not_block_the_genuine_packets(run, forge
     assert download.finish(20) == ""
 
 
-@pytest.mark.parametrize("padding", [b"\x01\x02\x04", b"\x00" * 3, bytes(range(2, 9))], ids=["1 2 4", "zeroes", "shifted"])
+@pytest.mark.parametrize("padding", [b"\x01\x02\x04", b"\x00" * 3, bytes(range(2, 9))],
+                         ids=["1 2 4", "zeroes", "shifted"])
 def test_wrong_padding(forger, connected, padding):
     inner = tcp(CLIENT_ADDRESS, 5002, DVIPA, 80)
     padding += bytes(range(len(padding) + 1, len(padding) + 1 + -(len(inner) + len(padding) + 2) % 4))

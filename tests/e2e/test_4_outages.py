@@ -6,10 +6,10 @@ import time
 
 import pytest
 
-from lab import claims, wait
-from lab.http import Download, get_names
+from lab import wait
+from lab.http import get_names
 from lab.node import program
-from lab.quickstart import DVIPA, PLAIN_DVIPA, TARGETS
+from lab.quickstart import DVIPA, PLAIN_DVIPA
 
 
 def log_of(cluster, name: str) -> str:

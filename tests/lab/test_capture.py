@@ -4,14 +4,14 @@ import struct
 
 import pytest
 
-from lab.capture import address, mac_text, read_esp
+from lab.capture import CaptureReader, address, mac_text, read_esp
 
 
 def _frame(protocol: int, payload: bytes, options: bytes = b"") -> bytes:
-    head = bytes([0x40 | (20 + len(options)) // 4, 0]) + struct.pack(">HHHBBH", 20 + len(options) + len(payload), 1, 0, 64,
-                                                                     protocol, 0)
-    addresses = bytes([192, 0, 2, 100, 192, 0, 2, 10])
-    return bytes.fromhex("020000000001") + bytes.fromhex("020000000002") + b"\x08\x00" + head + addresses + options + payload
+    size = 20 + len(options)
+    head = struct.pack(">BBHHHBBH", 0x40 | size // 4, 0, size + len(payload), 1, 0, 64, protocol, 0)
+    ethernet = bytes.fromhex("020000000001" "020000000002" "0800")
+    return ethernet + head + bytes([192, 0, 2, 100, 192, 0, 2, 10]) + options + payload
 
 
 def _esp(spi: int, sequence: int) -> bytes:
@@ -66,6 +66,17 @@ def test_cut_packets_know_their_length(read):
 def test_a_file_that_grows_is_read_to_its_last_whole_packet(read):
     whole = _pcap(_frame(50, _esp(1, 1)), _frame(50, _esp(1, 2)))
     assert [packet.sequence for packet in read(whole[:-5])] == [1]
+
+
+def test_a_reader_goes_on_where_it_stopped(tmp_path):
+    whole = _pcap(*(_frame(50, _esp(1, number)) for number in range(1, 6)))
+    path = tmp_path / "a.pcap"
+    reader = CaptureReader(path)
+    numbers = []
+    for size in (24, 30, 200, 201, 300, len(whole)):
+        path.write_bytes(whole[:size])
+        numbers += [packet.sequence for packet in reader.more()]
+    assert numbers == [1, 2, 3, 4, 5]
 
 
 def test_another_format_is_refused(read):
