@@ -16,6 +16,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -37,7 +38,6 @@ class MemoryStore {
   MemoryStore(Executor& executor, Options options) : executor_(executor), options_(options) {}
   MemoryStore(const MemoryStore&) = delete;
   MemoryStore& operator=(const MemoryStore&) = delete;
-  ~MemoryStore();
 
   /// The facility as node `node` sees it. A restarted node connects anew under the same name.
   std::unique_ptr<Facility> connect(Executor& node_executor, std::string node);
@@ -63,10 +63,10 @@ class MemoryStore {
   };
 
   SessionId grant(const std::string& node, Duration ttl);
-  bool keep_alive(SessionId id);
+  bool keep_alive(SessionId id);  // false: it is over
   void end_session(SessionId id);
   void arm(SessionId id);
-  CasOutcome compare_and_set(const CompareAndSet& request, SessionId session);
+  Result<CasOutcome> compare_and_set(const CompareAndSet& request, SessionId session);
   CasOutcome remove(const std::string& key, Revision expected);
   [[nodiscard]] CasOutcome lost_race(const std::string& key) const;
   void erase(const std::string& key);
@@ -82,8 +82,9 @@ class MemoryStore {
   std::vector<Event> history_;
   std::map<SessionId, Session> sessions_;
   SessionId next_session_ = 1;
-  std::map<std::string, bool> cut_off_;
-  std::vector<MemoryFacility*> clients_;  // in order of connect()
+  std::set<std::string> cut_off_;
+  std::shared_ptr<int> alive_ = std::make_shared<int>();  // watched by tasks that may run after the store's end
+  std::vector<MemoryFacility*> clients_;                  // in order of connect()
 };
 
 }  // namespace testudo::facility
