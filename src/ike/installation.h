@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: Apache-2.0
+// Installation: the SAs and filters of one owned DVIPA under one epoch, as its owner keeps them, and who holds
+// shadows of them (spec B2–B5). Changes go in, Install messages come out; pure, deterministic.
+//
+//   Installation installation(dvipa, epoch, rng);
+//   installation.member_up("t1");                        // queues all there is, with replace_all
+//   SaId id = *installation.add_sa(std::move(sa));       // queues an Install to every member
+//   for (auto& [node, install] : installation.take_outgoing()) bus.send(node, …install…), scrub(install);
+//   installation.acknowledged("t1", ack);
+//   installation.holders(id);                            // → {"t1"}
+//
+// The owner's own data plane is not a member here: the caller installs what add_sa() has returned.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "base/address.h"
+#include "base/result.h"
+#include "base/rng.h"
+#include "base/strong.h"
+#include "ike/ike_daemon.h"
+#include "ipsec/sa_parameters.h"
+#include "xcf/messages.pb.h"
+
+namespace testudo::ike {
+
+struct Outgoing {
+  std::string node;
+  xcf::v1::Install message;  // has keys: scrub() it after sending
+};
+
+class Installation {
+ public:
+  Installation(Ipv4Address dvipa, Epoch epoch, Rng& rng);
+
+  [[nodiscard]] Ipv4Address dvipa() const { return dvipa_; }
+  [[nodiscard]] Epoch epoch() const { return epoch_; }
+
+  // ---- SAs ----
+  /// Random, at least 256 (RFC 4303 section 2.1), in use by no inbound SA and by no other allocation of this DVIPA.
+  /// Of allocations that no SA has followed the oldest are forgotten when there are more than kSpisAllocatedMax.
+  Spi allocate_spi();
+  /// Gives the SA its id and queues it to every member. The name must be free.
+  Result<SaId> add_sa(ipsec::SaParameters sa);
+  /// The same id on another path, queued to every member, who replace what they have.
+  Result<SaId> update_sa(SaName name, const SaPath& path);
+  /// None when the name was only an allocated SPI, or nothing.
+  std::optional<SaId> delete_sa(SaName name);
+  [[nodiscard]] const ipsec::SaParameters* find(SaId id) const;
+  [[nodiscard]] const ipsec::SaParameters* find(SaName name) const;
+  [[nodiscard]] const std::map<SaId, ipsec::SaParameters>& sas() const { return sas_; }
+
+  // ---- filters ----
+  /// A filter that is there already (all but its id equal) is counted, not doubled. True: the list has changed.
+  bool add_filter(const xcf::v1::Filter& filter);
+  /// True: that was the last use, the filter is gone. False for an unknown one as well.
+  bool delete_filter(const xcf::v1::Filter& filter);
+  /// With ids, in the order in which they came.
+  [[nodiscard]] std::vector<xcf::v1::Filter> filters() const;
+
+  /// Deletes all SAs, or all filters, here and at every member. Returns the ids that were there.
+  std::vector<SaId> flush_sas();
+  std::vector<std::uint64_t> flush_filters();
+
+  // ---- members: potential targets and backups whose link is up ----
+  /// Queues everything, with replace_all. Also for a member that is up already (its role has changed).
+  void member_up(const std::string& node);
+  /// Forgets the member; what is queued for it goes as well.
+  void member_down(const std::string& node);
+  /// Of another epoch or an unknown number: ignored. A refusal is returned, for the log; that member then counts as
+  /// holder of nothing that this Install brought.
+  std::optional<std::string> acknowledged(const std::string& node, const xcf::v1::Ack& ack);
+  /// An Install with the inbound SA, or with nothing when there is none: then the member drops what it holds. None
+  /// for a message of another epoch or a node that is no member.
+  std::optional<xcf::v1::Install> answer(const std::string& node, const xcf::v1::Pull& pull);
+  /// In the order in which changes were made; one Install for each change and member.
+  std::vector<Outgoing> take_outgoing();
+
+  /// Members that have acknowledged the SA: who can be given its traffic.
+  [[nodiscard]] std::vector<std::string> holders(SaId id) const;
+  [[nodiscard]] bool holds(const std::string& node, SaId id) const;
+
+ private:
+  struct Sent {
+    std::vector<SaId> sas;
+    bool replace_all = false;
+  };
+  struct Member {
+    std::set<SaId> holds;
+    std::map<std::uint64_t, Sent> unacknowledged;  // by Install number
+  };
+  struct FilterUse {
+    xcf::v1::Filter filter;
+    std::size_t uses = 0;
+  };
+
+  xcf::v1::Install begin();
+  void queue(const xcf::v1::Install& change);
+  void queue_to(const std::string& node, Member& member, const xcf::v1::Install& change);
+  void note_sent(Member& member, const xcf::v1::Install& message);
+  [[nodiscard]] bool spi_taken(Spi spi) const;
+  void forget_allocation(Spi spi);
+  void erase_sa(SaId id);
+
+  const Ipv4Address dvipa_;
+  const Epoch epoch_;
+  Rng& rng_;
+  std::map<SaId, ipsec::SaParameters> sas_;
+  std::map<SaName, SaId> by_name_;
+  std::deque<Spi> allocated_;                        // oldest first
+  std::map<std::uint64_t, FilterUse> filters_;       // by id
+  std::map<std::string, std::uint64_t> filter_ids_;  // by content
+  std::map<std::string, Member> members_;
+  std::vector<Outgoing> outgoing_;
+  std::uint64_t next_number_ = 1;
+  std::uint32_t next_sa_ = 1;
+  std::uint64_t next_filter_ = 1;
+};
+
+inline constexpr std::size_t kSpisAllocatedMax = 65'536;
+
+}  // namespace testudo::ike
