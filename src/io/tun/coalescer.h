@@ -20,6 +20,8 @@
 
 namespace testudo::io {
 
+inline constexpr std::size_t kJoinedSegmentsMax = 64;
+
 /// How many of the first packets can be joined: 1 if the first one stands alone. `burst` is not empty.
 [[nodiscard]] std::size_t joinable(std::span<const wire::Outgoing> burst);
 

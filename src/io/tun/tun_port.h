@@ -17,6 +17,8 @@
 // netlink/steering.h).
 #pragma once
 
+#include <sys/uio.h>
+
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -50,6 +52,7 @@ class TunPort final : public PacketPort {
   void write_plain(const wire::Outgoing& packet);
   void write_super_segment(const wire::Outgoing& packet);
   void write_joined(std::span<const wire::Outgoing> run);
+  void write(std::span<const iovec> pieces, std::size_t packets);
 
   Descriptor device_;
   std::string name_;

@@ -17,12 +17,13 @@
 #include <cstdint>
 #include <memory>
 #include <string>
-#include <vector>
 
 #include "base/address.h"
 #include "base/result.h"
 #include "io/descriptor.h"
 #include "io/port.h"
+#include "io/udp/receiver.h"
+#include "io/udp/sender.h"
 
 namespace testudo::io {
 
@@ -40,7 +41,6 @@ class UdpPort final : public PacketPort {
   };
 
   static Result<std::unique_ptr<UdpPort>> open(const Options& options);
-  ~UdpPort() override;
 
   [[nodiscard]] std::size_t receive(std::span<wire::Packet> out) override;
   void send(std::span<const wire::Outgoing> burst) override;
@@ -48,14 +48,12 @@ class UdpPort final : public PacketPort {
   [[nodiscard]] Endpoint local() const { return local_; }
 
  private:
-  struct Receiver;
-  struct Sender;
   UdpPort(Descriptor socket, Endpoint local, const Options& options);
 
   Descriptor socket_;
   Endpoint local_;
-  std::unique_ptr<Receiver> receiver_;
-  std::unique_ptr<Sender> sender_;
+  UdpReceiver receiver_;
+  UdpSender sender_;
 };
 
 }  // namespace testudo::io
