@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// The internet checksum (RFC 1071) of IPv4, TCP and UDP.
+// The Internet checksum (RFC 1071) and its incremental update (RFC 1624).
 //
-//   header.checksum = wire::checksum(header_bytes);                       // its checksum field is zero
-//   tcp.checksum = wire::finish(wire::sum(segment, wire::pseudo_header(src, dst, 6, segment.size())));
+//   header.checksum = Be<std::uint16_t>(checksum(header_bytes));                       // field zero before
+//   const auto pseudo = pseudo_header_sum(source, destination, kProtocolTcp, segment.size());
+//   tcp.checksum = Be<std::uint16_t>(fold(add(pseudo, segment)));                      // field zero before
+//
+// A sum is a running one's complement sum in 64 bits, not yet folded; it counts 16-bit words in host byte order.
 #pragma once
 
 #include <cstdint>
@@ -12,18 +15,38 @@
 
 namespace testudo::wire {
 
-/// Adds bytes, as big-endian 16-bit words, to a running sum. Only the last piece may have an odd number of bytes.
-[[nodiscard]] std::uint64_t sum(std::span<const std::uint8_t> bytes, std::uint64_t start = 0);
+/// A part of a sum. Every part but the last must have an even number of bytes.
+using ChecksumSum = std::uint64_t;
 
-/// The sum over the IPv4 pseudo header of TCP and UDP (RFC 9293 section 3.1). `length` in bytes, of the TCP or UDP
-/// part.
-[[nodiscard]] std::uint64_t pseudo_header(Ipv4Address source, Ipv4Address destination, std::uint8_t protocol,
-                                          std::size_t length);
+/// `sum` plus the big endian 16-bit words of `bytes`; an odd last byte counts as if a zero followed.
+[[nodiscard]] ChecksumSum add(ChecksumSum sum, std::span<const std::uint8_t> bytes);
 
-/// Folds a sum to the checksum, host byte order.
-[[nodiscard]] std::uint16_t finish(std::uint64_t sum);
+/// The one's complement of the folded sum: what goes into the checksum field, host byte order.
+[[nodiscard]] constexpr std::uint16_t fold(ChecksumSum sum) {
+  sum = (sum & 0xffffffff) + (sum >> 32);
+  sum = (sum & 0xffffffff) + (sum >> 32);
+  sum = (sum & 0xffff) + (sum >> 16);
+  sum = (sum & 0xffff) + (sum >> 16);
+  sum = (sum & 0xffff) + (sum >> 16);
+  return static_cast<std::uint16_t>(~sum);
+}
 
-/// Of one piece: 0 over bytes that contain a correct checksum.
-[[nodiscard]] inline std::uint16_t checksum(std::span<const std::uint8_t> bytes) { return finish(sum(bytes)); }
+/// Of a whole header or message. 0 over bytes that contain a right checksum.
+[[nodiscard]] inline std::uint16_t checksum(std::span<const std::uint8_t> bytes) { return fold(add(0, bytes)); }
+
+/// Pseudo header of TCP and UDP over IPv4 (RFC 9293 section 3.1). `length`: bytes of transport header and payload.
+[[nodiscard]] constexpr ChecksumSum pseudo_header_sum(Ipv4Address source, Ipv4Address destination,
+                                                      std::uint8_t protocol, std::size_t length) {
+  return (source.value() >> 16) + (source.value() & 0xffff) + (destination.value() >> 16) +
+         (destination.value() & 0xffff) + std::uint64_t{protocol} + length;
+}
+
+/// The checksum after one 16-bit word has changed (RFC 1624 equation 3). All in host byte order.
+[[nodiscard]] constexpr std::uint16_t update_checksum(std::uint16_t checksum, std::uint16_t old_word,
+                                                      std::uint16_t new_word) {
+  const std::uint32_t sum =
+      std::uint32_t{static_cast<std::uint16_t>(~checksum)} + static_cast<std::uint16_t>(~old_word) + new_word;
+  return fold(sum);
+}
 
 }  // namespace testudo::wire

@@ -1,56 +1,36 @@
 // SPDX-License-Identifier: Apache-2.0
-// GRE (RFC 2784, key and sequence fields RFC 2890) as XCF data uses it (spec C6): always with both fields, always
-// carrying IPv4. The key has the low 24 bits of the DVIPA's ownership epoch and eight flags; the sequence field has
-// the high half of the ESP sequence number.
+// GRE with key and sequence number (RFC 2784, RFC 2890), as XCF data travels in UDP (RFC 8086). Bytes only: what
+// key and sequence mean is the sender's and receiver's matter.
+//
+//   std::array<std::uint8_t, wire::kGreSize> head;
+//   wire::build_gre(head, {.key = key, .sequence = high_half});
+//   if (auto gre = wire::parse_gre(datagram)) use(gre->key, gre->sequence, gre->payload);
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
-#include <cstring>
 #include <optional>
 #include <span>
 
-#include "base/byte_order.h"
-#include "base/strong.h"
-
 namespace testudo::wire {
 
-struct GreHeader {
-  Be<std::uint16_t> flags_version{0x3000};  // K and S set, version 0
-  Be<std::uint16_t> protocol{0x0800};
-  Be<std::uint32_t> key;
-  Be<std::uint32_t> sequence;
-};
-static_assert(sizeof(GreHeader) == 12 && alignof(GreHeader) == 1);
+inline constexpr std::size_t kGreSize = 12;                // bytes, with key and sequence number
+inline constexpr std::uint16_t kGreProtocolIpv4 = 0x0800;  // EtherType of the payload
 
-struct XcfGre {
-  static constexpr std::uint8_t kFiltered = 1;  // the owner has applied the inbound filters; the target need not
-  static constexpr std::uint8_t kClear = 2;     // the packet came without IPsec
-
-  std::uint32_t epoch24 = 0;  // low 24 bits of the epoch
-  std::uint8_t flags = 0;
-  std::uint32_t sequence_high = 0;
+struct GreFields {
+  std::uint32_t key = 0;
+  std::uint32_t sequence = 0;
+  std::uint16_t protocol = kGreProtocolIpv4;
 };
 
-[[nodiscard]] constexpr std::uint32_t epoch24(Epoch epoch) {
-  return static_cast<std::uint32_t>(epoch.value() & 0xffffff);
-}
+struct GreView : GreFields {
+  std::span<const std::uint8_t> payload;
+};
 
-[[nodiscard]] inline GreHeader build_gre(const XcfGre& of) {
-  GreHeader header;
-  header.key = Be<std::uint32_t>(of.epoch24 << 8 | of.flags);
-  header.sequence = Be<std::uint32_t>(of.sequence_high);
-  return header;
-}
+void build_gre(std::span<std::uint8_t, kGreSize> out, const GreFields& fields);
 
-/// Nothing for what is not exactly that: another version, other flags, another protocol, too short.
-[[nodiscard]] inline std::optional<XcfGre> parse_gre(std::span<const std::uint8_t> bytes) {
-  GreHeader header;
-  if (bytes.size() < sizeof header) return std::nullopt;
-  std::memcpy(static_cast<void*>(&header), bytes.data(), sizeof header);
-  if (header.flags_version.host() != 0x3000 || header.protocol.host() != 0x0800) return std::nullopt;
-  const std::uint32_t key = header.key.host();
-  return XcfGre{
-      .epoch24 = key >> 8, .flags = static_cast<std::uint8_t>(key), .sequence_high = header.sequence.host()};
-}
+/// Nothing unless exactly key and sequence number are present, the version is 0 and no reserved bit is set: nobody
+/// but a member of the cluster sends to us, and members send nothing else.
+[[nodiscard]] std::optional<GreView> parse_gre(std::span<const std::uint8_t> bytes);
 
 }  // namespace testudo::wire

@@ -1,18 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
-// IPv4 header (RFC 791): parse with every length checked, and build.
+// IPv4 headers (RFC 791): parse and build.
 //
-//   const std::optional<wire::Ipv4View> ip = wire::parse_ipv4(packet.bytes());
-//   if (!ip) return Drop::kTruncated;
-//   if (ip->protocol() == wire::kProtocolTcp) use(ip->payload());
+//   if (auto ip = wire::parse_ipv4(bytes)) {
+//     if (ip->is_fragment()) return Drop::kFragment;
+//     use(ip->source(), ip->destination(), ip->protocol(), ip->payload());
+//   }
+//   wire::build_ipv4(head, {.source = peer, .destination = dvipa, .protocol = wire::kProtocolEsp}, esp.size());
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <span>
 
 #include "base/address.h"
 #include "base/byte_order.h"
-#include "wire/checksum.h"
 
 namespace testudo::wire {
 
@@ -21,86 +23,80 @@ inline constexpr std::uint8_t kProtocolIpip = 4;
 inline constexpr std::uint8_t kProtocolTcp = 6;
 inline constexpr std::uint8_t kProtocolUdp = 17;
 inline constexpr std::uint8_t kProtocolEsp = 50;
-
-struct Ipv4Header {
-  std::uint8_t version_ihl = 0x45;
-  std::uint8_t traffic_class = 0;  // DSCP and ECN
-  Be<std::uint16_t> total_length;
-  Be<std::uint16_t> identification;
-  Be<std::uint16_t> flags_fragment;  // reserved, DF, MF, then the offset in units of 8 bytes
-  std::uint8_t ttl = 64;
-  std::uint8_t protocol = 0;
-  Be<std::uint16_t> checksum;
-  Be<std::uint32_t> source;
-  Be<std::uint32_t> destination;
-};
-static_assert(sizeof(Ipv4Header) == 20 && alignof(Ipv4Header) == 1);
+inline constexpr std::uint8_t kProtocolAh = 51;
 
 inline constexpr std::uint16_t kDontFragment = 0x4000;
+inline constexpr std::uint16_t kMoreFragments = 0x2000;
+inline constexpr std::uint16_t kFragmentOffsetMask = 0x1fff;  // units of 8 bytes
 
-/// A packet whose header is whole and whose lengths agree. A view of the bytes it was parsed from.
+inline constexpr std::size_t kIpv4HeaderSize = 20;     // bytes, without options
+inline constexpr std::size_t kIpv4HeaderSizeMax = 60;  // bytes, with options
+
+/// As on the wire, without options.
+struct Ipv4Header {
+  std::uint8_t version_ihl = 0x45;  // version, header length in units of 4 bytes
+  std::uint8_t traffic_class = 0;   // DSCP (6 bits), ECN (2 bits)
+  Be<std::uint16_t> total_length;   // bytes, header included
+  Be<std::uint16_t> id;
+  Be<std::uint16_t> flags_offset;  // kDontFragment, kMoreFragments, fragment offset
+  std::uint8_t ttl = 0;
+  std::uint8_t protocol = 0;
+  Be<std::uint16_t> checksum;  // of the header, options included
+  Be<std::uint32_t> source, destination;
+};
+static_assert(sizeof(Ipv4Header) == kIpv4HeaderSize && alignof(Ipv4Header) == 1);
+
+/// A header whose lengths have been checked, and what follows it. A view: valid as long as the bytes are.
 class Ipv4View {
  public:
-  Ipv4View(const std::uint8_t* data, std::size_t header_size, std::size_t total)
-      : data_(data), header_size_(header_size), total_(total) {}
-
-  [[nodiscard]] const Ipv4Header& header() const { return *reinterpret_cast<const Ipv4Header*>(data_); }
-  [[nodiscard]] std::size_t header_size() const { return header_size_; }  // bytes, with options
+  [[nodiscard]] const Ipv4Header& header() const { return *reinterpret_cast<const Ipv4Header*>(bytes_); }
   [[nodiscard]] Ipv4Address source() const { return Ipv4Address(header().source.host()); }
   [[nodiscard]] Ipv4Address destination() const { return Ipv4Address(header().destination.host()); }
   [[nodiscard]] std::uint8_t protocol() const { return header().protocol; }
-  /// Any fragment: the first one too.
-  [[nodiscard]] bool is_fragment() const { return (header().flags_fragment.host() & 0x3fff) != 0; }
-  [[nodiscard]] std::span<const std::uint8_t> bytes() const { return {data_, total_}; }
-  [[nodiscard]] std::span<const std::uint8_t> payload() const {
-    return {data_ + header_size_, total_ - header_size_};
+  [[nodiscard]] std::size_t header_size() const { return std::size_t{header().version_ihl & 0xfu} * 4; }
+  [[nodiscard]] std::size_t total_size() const { return header().total_length.host(); }
+  /// Any fragment, the first one too.
+  [[nodiscard]] bool is_fragment() const {
+    return (header().flags_offset.host() & (kMoreFragments | kFragmentOffsetMask)) != 0;
   }
+  [[nodiscard]] bool is_first_fragment() const {
+    return is_fragment() && (header().flags_offset.host() & kFragmentOffsetMask) == 0;
+  }
+  [[nodiscard]] bool dont_fragment() const { return (header().flags_offset.host() & kDontFragment) != 0; }
+  /// Header and payload, without what may follow the total length.
+  [[nodiscard]] std::span<const std::uint8_t> packet() const { return {bytes_, present_}; }
+  /// What follows the header. After parse_ipv4_prefix() it may be cut short.
+  [[nodiscard]] std::span<const std::uint8_t> payload() const { return packet().subspan(header_size()); }
+  /// RFC 1122 section 3.2.1.2. parse_ipv4() does not check it.
+  [[nodiscard]] bool checksum_is_right() const;
 
  private:
-  const std::uint8_t* data_;
-  std::size_t header_size_;
-  std::size_t total_;
+  friend std::optional<Ipv4View> parse_ipv4(std::span<const std::uint8_t> bytes);
+  friend std::optional<Ipv4View> parse_ipv4_prefix(std::span<const std::uint8_t> bytes);
+  Ipv4View(const std::uint8_t* bytes, std::size_t present) : bytes_(bytes), present_(present) {}
+
+  const std::uint8_t* bytes_;
+  std::size_t present_;  // bytes of the packet that are there; total_size() unless a prefix was parsed
 };
 
-/// Nothing if it is not IPv4, or shorter than its header or its total length say. Bytes after the total length are
-/// ignored. The header checksum is not looked at (the kernel has).
-[[nodiscard]] inline std::optional<Ipv4View> parse_ipv4(std::span<const std::uint8_t> bytes) {
-  if (bytes.size() < sizeof(Ipv4Header) || bytes[0] >> 4 != 4) return std::nullopt;
-  const std::size_t header_size = (bytes[0] & 15) * std::size_t{4};
-  const std::size_t total = (std::size_t{bytes[2]} << 8) | bytes[3];
-  if (header_size < sizeof(Ipv4Header) || total < header_size || total > bytes.size()) return std::nullopt;
-  return Ipv4View(bytes.data(), header_size, total);
-}
+/// Nothing unless it is version 4, the header is whole with its options, and the total length covers the header and
+/// is there. Bytes after the total length are ignored (Ethernet and TFC padding).
+[[nodiscard]] std::optional<Ipv4View> parse_ipv4(std::span<const std::uint8_t> bytes);
 
-/// The same for the front of a packet of which only `bytes` are at hand (peek): the header must be whole, the total
-/// length may say more.
-[[nodiscard]] inline std::optional<Ipv4View> parse_ipv4_front(std::span<const std::uint8_t> bytes) {
-  if (bytes.size() < sizeof(Ipv4Header) || bytes[0] >> 4 != 4) return std::nullopt;
-  const std::size_t header_size = (bytes[0] & 15) * std::size_t{4};
-  if (header_size < sizeof(Ipv4Header) || header_size > bytes.size()) return std::nullopt;
-  return Ipv4View(bytes.data(), header_size, bytes.size());
-}
+/// The same for the beginning of a packet: the header must be whole, the payload may be cut short.
+[[nodiscard]] std::optional<Ipv4View> parse_ipv4_prefix(std::span<const std::uint8_t> bytes);
 
-/// A fresh header without options, checksum filled in. `payload`: bytes that follow it.
-struct NewIpv4 {
+/// The fields that a fresh header does not compute by itself.
+struct Ipv4Fields {
   Ipv4Address source, destination;
   std::uint8_t protocol = 0;
-  std::size_t payload = 0;
-  std::uint8_t traffic_class = 0;
-  std::uint16_t identification = 0;
+  std::uint16_t id = 0;            // the caller's counter: unique per (source, destination, protocol) unless DF
+  std::uint8_t traffic_class = 0;  // DSCP and ECN
   bool dont_fragment = true;
+  std::uint8_t ttl = 64;
 };
-[[nodiscard]] inline Ipv4Header build_ipv4(const NewIpv4& of) {
-  Ipv4Header header;
-  header.traffic_class = of.traffic_class;
-  header.total_length = Be<std::uint16_t>(static_cast<std::uint16_t>(sizeof header + of.payload));
-  header.identification = Be<std::uint16_t>(of.identification);
-  header.flags_fragment = Be<std::uint16_t>(of.dont_fragment ? kDontFragment : 0);
-  header.protocol = of.protocol;
-  header.source = Be<std::uint32_t>(of.source.value());
-  header.destination = Be<std::uint32_t>(of.destination.value());
-  header.checksum = Be<std::uint16_t>(checksum({reinterpret_cast<const std::uint8_t*>(&header), sizeof header}));
-  return header;
-}
+
+/// Writes a header without options, checksum included. `payload_size` bytes follow it: CHECKed to fit.
+void build_ipv4(std::span<std::uint8_t, kIpv4HeaderSize> out, const Ipv4Fields& fields, std::size_t payload_size);
 
 }  // namespace testudo::wire

@@ -1,66 +1,58 @@
 // SPDX-License-Identifier: Apache-2.0
-// TCP and UDP headers (RFC 9293, RFC 768), and the five values that name a flow.
+// TCP headers (RFC 9293 section 3.1).
+//
+//   if (auto tcp = wire::parse_tcp(ip->payload()); tcp && tcp->is_initial_syn()) …
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <span>
 
-#include "base/address.h"
 #include "base/byte_order.h"
-#include "wire/ipv4.h"
 
 namespace testudo::wire {
 
+inline constexpr std::uint8_t kTcpFin = 0x01;
+inline constexpr std::uint8_t kTcpSyn = 0x02;
+inline constexpr std::uint8_t kTcpRst = 0x04;
+inline constexpr std::uint8_t kTcpPsh = 0x08;
+inline constexpr std::uint8_t kTcpAck = 0x10;
+inline constexpr std::uint8_t kTcpUrg = 0x20;
+inline constexpr std::uint8_t kTcpEce = 0x40;
+inline constexpr std::uint8_t kTcpCwr = 0x80;
+
+inline constexpr std::size_t kTcpHeaderSize = 20;  // bytes, without options
+
+/// As on the wire, without options.
 struct TcpHeader {
-  Be<std::uint16_t> source_port;
-  Be<std::uint16_t> destination_port;
-  Be<std::uint32_t> sequence;
-  Be<std::uint32_t> acknowledgement;
-  std::uint8_t data_offset;  // high half: header length in units of 4 bytes
-  std::uint8_t flags;
-  Be<std::uint16_t> window;
-  Be<std::uint16_t> checksum;
-  Be<std::uint16_t> urgent;
+  Be<std::uint16_t> source_port, destination_port;
+  Be<std::uint32_t> sequence, acknowledgement;
+  std::uint8_t offset_reserved = 0x50;  // upper half: header length in units of 4 bytes
+  std::uint8_t flags = 0;
+  Be<std::uint16_t> window, checksum, urgent;
 };
-static_assert(sizeof(TcpHeader) == 20 && alignof(TcpHeader) == 1);
+static_assert(sizeof(TcpHeader) == kTcpHeaderSize && alignof(TcpHeader) == 1);
 
-inline constexpr std::uint8_t kTcpFin = 1, kTcpSyn = 2, kTcpRst = 4, kTcpPsh = 8, kTcpAck = 16, kTcpCwr = 128;
-
-struct UdpHeader {
-  Be<std::uint16_t> source_port;
-  Be<std::uint16_t> destination_port;
-  Be<std::uint16_t> length;
-  Be<std::uint16_t> checksum;
-};
-static_assert(sizeof(UdpHeader) == 8);
-
-/// The fixed part of a TCP header if it is all there; nullptr if not. Options may be missing.
-[[nodiscard]] inline const TcpHeader* parse_tcp(std::span<const std::uint8_t> bytes) {
-  if (bytes.size() < sizeof(TcpHeader)) return nullptr;
-  const auto* header = reinterpret_cast<const TcpHeader*>(bytes.data());
-  return (header->data_offset >> 4) < 5 ? nullptr : header;
-}
-
-/// Addresses, protocol and ports of one packet. Ports are 0 where the protocol has none.
-struct FiveTuple {
-  Ipv4Address source, destination;
-  std::uint16_t source_port = 0, destination_port = 0;
-  std::uint8_t protocol = 0;
-  friend auto operator<=>(const FiveTuple&, const FiveTuple&) = default;
-};
-
-/// Nothing if the packet is a fragment, or TCP or UDP with its ports missing.
-[[nodiscard]] inline std::optional<FiveTuple> five_tuple(const Ipv4View& ip) {
-  FiveTuple tuple{.source = ip.source(), .destination = ip.destination(), .protocol = ip.protocol()};
-  if (ip.is_fragment()) return std::nullopt;
-  if (ip.protocol() == kProtocolTcp || ip.protocol() == kProtocolUdp) {
-    const auto payload = ip.payload();
-    if (payload.size() < 4) return std::nullopt;
-    tuple.source_port = static_cast<std::uint16_t>(payload[0] << 8 | payload[1]);
-    tuple.destination_port = static_cast<std::uint16_t>(payload[2] << 8 | payload[3]);
+/// A header whose data offset has been checked. A view: valid as long as the bytes are.
+class TcpView {
+ public:
+  [[nodiscard]] const TcpHeader& header() const { return *reinterpret_cast<const TcpHeader*>(bytes_.data()); }
+  [[nodiscard]] std::size_t header_size() const { return std::size_t{header().offset_reserved} / 16 * 4; }
+  [[nodiscard]] std::uint8_t flags() const { return header().flags; }
+  /// SYN without ACK, FIN or RST: the first segment of a connection.
+  [[nodiscard]] bool is_initial_syn() const {
+    return (flags() & (kTcpSyn | kTcpAck | kTcpFin | kTcpRst)) == kTcpSyn;
   }
-  return tuple;
-}
+  [[nodiscard]] std::span<const std::uint8_t> payload() const { return bytes_.subspan(header_size()); }
+
+ private:
+  friend std::optional<TcpView> parse_tcp(std::span<const std::uint8_t> bytes);
+  explicit TcpView(std::span<const std::uint8_t> bytes) : bytes_(bytes) {}
+  std::span<const std::uint8_t> bytes_;
+};
+
+/// `bytes`: the whole segment. Nothing unless the header is whole with its options.
+[[nodiscard]] std::optional<TcpView> parse_tcp(std::span<const std::uint8_t> bytes);
 
 }  // namespace testudo::wire
