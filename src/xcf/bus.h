@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Bus: the XCF control streams of one node, one to every other member. Messages between two nodes arrive whole and in
-// order for as long as the link is up; when it breaks, what was under way is lost and both sides start anew with up().
+// Bus: the XCF control streams of one node, one to every other member. Messages between two nodes arrive whole and
+// in order for as long as the link is up; when it breaks, what was under way is lost and both sides start anew with
+// up().
 //
 // grpc/ carries it over mutually authenticated TLS; memory/ serves tests and the simulation.
 #pragma once
@@ -14,13 +15,12 @@
 
 namespace testudo::xcf {
 
-
 inline constexpr std::uint32_t kProtocolVersion = 1;
 
 /// Where a member can be reached; found in the coupling facility.
 struct Member {
   std::string name;
-  Endpoint control;   // XCF address and TCP port of its control stream
+  Endpoint control;  // XCF address and TCP port of its control stream
 };
 
 /// All run on the node's Executor.
@@ -46,8 +46,8 @@ class Bus {
   virtual void add_member(const Member& member) = 0;
   /// Forgets a member; a live link to it is closed.
   virtual void remove_member(const std::string& name) = 0;
-  /// Queues the message. False, and nothing queued, when the link is down or its bounded queue is full (the link is then
-  /// reset, so that both sides start anew).
+  /// Queues the message. False, and nothing queued, when the link is down or its bounded queue is full (the link is
+  /// then reset, so that both sides start anew).
   virtual bool send(const std::string& node, const v1::Envelope& message) = 0;
 };
 

@@ -17,6 +17,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <utility>
 
@@ -39,8 +40,8 @@ class MemoryNetwork {
     std::size_t queue_bytes = 8 << 20;
   };
   struct Identity {
-    std::string node;                          // name in the certificate
-    std::string authority = "ca";              // who signed it; nodes of different authorities refuse each other
+    std::string node;              // name in the certificate
+    std::string authority = "ca";  // who signed it; nodes of different authorities refuse each other
   };
 
   MemoryNetwork(Executor& executor, std::uint64_t seed) : MemoryNetwork(executor, seed, Options()) {}
@@ -76,7 +77,7 @@ class MemoryNetwork {
   Options options_;
   std::map<std::string, MemoryBus*> buses_;
   std::map<Pair, std::unique_ptr<MemoryLink>> links_;
-  std::map<std::string, bool> isolated_;
+  std::set<std::string> isolated_;
 };
 
 }  // namespace testudo::xcf
