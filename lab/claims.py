@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What must be true of the quickstart cluster, claim by claim. The demo prints them, the end-to-end tests assert them.
 
-Wherever possible the evidence does not come from the thing that the claim is about: a capture on the client's link, what
-curl received, what the stock strongSwan at the other end says; counters only for what happens inside.
+Wherever possible the evidence does not come from what the claim is about: a capture on the client's link, what curl
+received, what the stock strongSwan at the other end says; counters only for what happens inside.
 """
 import hashlib
 import time

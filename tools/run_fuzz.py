@@ -7,10 +7,12 @@ usage: tools/run_fuzz.py [--seconds N] [TARGET...]
 What a run finds beyond the seeds goes to build/fuzz/found/TARGET, a crashing input to build/fuzz/crashes/.
 """
 import argparse
+import os
 import re
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -62,7 +64,8 @@ def run_all(seconds: int, wanted: list[str]) -> tuple[int, int]:
         return 0, 1
     if subprocess.run([str(ROOT / "tools" / "build.sh"), "fuzz", *chosen], check=False).returncode != 0:
         return 0, len(chosen)
-    results = [run(name, program, seconds) for name, program in chosen.items()]
+    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+        results = list(pool.map(lambda item: run(*item, seconds), chosen.items()))
     return results.count(True), results.count(False)
 
 
