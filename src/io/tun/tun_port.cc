@@ -3,7 +3,6 @@
 
 #include <fcntl.h>
 #include <linux/if_tun.h>
-#include <linux/virtio_net.h>
 #include <net/if.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
@@ -13,6 +12,8 @@
 #include <array>
 #include <cstring>
 
+#include "io/virtio_header.h"
+
 namespace testudo::io {
 namespace {
 
@@ -20,8 +21,7 @@ constexpr std::size_t kPacketMax = 65536;            // bytes, of a super-segmen
 constexpr std::size_t kArenaSize = 16 * kPacketMax;  // bytes; super-segments that one receive() can take in
 constexpr std::size_t kAlignment = 64;               // a cache line
 
-using Header = virtio_net_hdr;
-static_assert(sizeof(Header) == 10);
+using Header = VirtioHeader;
 
 ifreq request(const std::string& name) {
   ifreq r{};
@@ -45,13 +45,13 @@ Result<void> set_up_interface(const TunPort::Options& o) {
 }
 
 Header super_segment_header(std::size_t ip_size, std::size_t header_size, std::uint16_t segment_size) {
-  Header h{};
-  h.flags = VIRTIO_NET_HDR_F_NEEDS_CSUM;
-  h.gso_type = VIRTIO_NET_HDR_GSO_TCPV4;
-  h.hdr_len = static_cast<std::uint16_t>(header_size);
-  h.gso_size = segment_size;
-  h.csum_start = static_cast<std::uint16_t>(ip_size);
-  h.csum_offset = 16;  // of the checksum in the TCP header
+  Header h;
+  h.flags = Header::kNeedsChecksum;
+  h.gso_type = Header::kGsoTcp4;
+  h.header_size = static_cast<std::uint16_t>(header_size);
+  h.segment_size = segment_size;
+  h.checksum_start = static_cast<std::uint16_t>(ip_size);
+  h.checksum_offset = 16;  // of the checksum in the TCP header
   return h;
 }
 
@@ -85,7 +85,7 @@ std::size_t TunPort::receive(std::span<wire::Packet> out) {
   std::size_t n = 0;
   std::size_t position = 0;
   while (n < out.size() && position + kPacketMax <= kArenaSize) {
-    Header header{};
+    Header header;
     std::uint8_t* data = arena_.data() + position;
     std::array<iovec, 2> pieces = {piece(&header, sizeof header), piece(data, kPacketMax)};
     const ssize_t got = readv(device_.get(), pieces.data(), static_cast<int>(pieces.size()));
@@ -93,9 +93,12 @@ std::size_t TunPort::receive(std::span<wire::Packet> out) {
     if (data[0] >> 4 != 4) continue;  // the kernel's own IPv6 chatter
     const auto size = static_cast<std::uint32_t>(got) - static_cast<std::uint32_t>(sizeof header);
     if (++train_ == 0) train_ = 1;
-    out[n] = {.data = data, .size = size, .train = train_};
-    out[n].segment_size = header.gso_type == VIRTIO_NET_HDR_GSO_NONE ? std::uint16_t{0} : header.gso_size;
-    out[n++].checksum_missing = (header.flags & VIRTIO_NET_HDR_F_NEEDS_CSUM) != 0;
+    wire::Packet& packet = out[n++] = {};
+    packet.data = data;
+    packet.size = size;
+    packet.train = train_;
+    packet.segment_size = header.gso_type == Header::kGsoNone ? std::uint16_t{0} : header.segment_size;
+    packet.checksum_missing = (header.flags & Header::kNeedsChecksum) != 0;
     position += (size + kAlignment - 1) / kAlignment * kAlignment;
     counters_.bytes_in.add(size);
   }
