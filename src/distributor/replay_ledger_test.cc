@@ -137,6 +137,10 @@ TEST(ReplayLedger, RemembersAcrossAMoveOfTheWindow) {
   EXPECT_EQ(ledger.check(SeqNo(400), kA, kFlow), kFirst);
   EXPECT_EQ(ledger.check(SeqNo(399), kA, kFlow), kReplay);
   EXPECT_EQ(ledger.check(SeqNo(900 + 512), kA, kFlow), kForward);
+  ledger.seen_by_owner(SeqNo(1800));
+  EXPECT_EQ(ledger.check(SeqNo(399 + 1024), kA, kFlow), kForward);  // the place of 399 is free for it
+  EXPECT_EQ(ledger.check(SeqNo(400 + 1024), kA, kFlow), kForward);
+  EXPECT_EQ(ledger.check(SeqNo(1800), kA, kFlow), kReplay);
 }
 
 TEST(ReplayLedger, IsAtLeastFourReplayWindowsLong) {

@@ -21,7 +21,10 @@ LeaseWorldConfig from_seed(std::uint64_t seed) {
   config.window = windows[rng.next() % 3];
   config.loss = rates[rng.next() % 3];
   config.duplication = rates[rng.next() % 3];
-  config.crashes = rng.next() % 2 == 0 ? 0 : 0.003;
+  constexpr double crashes[] = {0, 0.003, 0.1};
+  constexpr Duration sharing_times[] = {1ms, 20ms, 100ms};
+  config.crashes = crashes[rng.next() % 3];
+  config.sequencer.sharing_time = sharing_times[rng.next() % 3];
   config.preemptions = rng.next() % 2 == 0 ? 0 : 0.01;
   config.burst_max = 1 + static_cast<std::uint32_t>(rng.next() % 64);
   config.burst_every = Duration(20us) * (1 + rng.next() % 2000);

@@ -86,6 +86,7 @@ void Lessee::set_owner(Ipv4Address dvipa, Epoch epoch, NodeId owner) {
     sa.request = {};
     sa.leases = {};
     sa.returns_count = 0;
+    sa.ahead = 0;
     sa.exhausted = false;
     touch(sa);
   }
@@ -118,7 +119,7 @@ void Lessee::tell_granted(Sa& sa) {
 
 Numbers Lessee::take(SaId id, std::uint32_t want, Time now) {
   Sa* sa = find(id);
-  if (sa == nullptr || want == 0) return {};
+  if (sa == nullptr) return {};
   touch(*sa);
   sa->want = sa->exhausted ? 0 : want;
   for (Lease& lease : sa->leases) {
@@ -127,7 +128,7 @@ Numbers Lessee::take(SaId id, std::uint32_t want, Time now) {
     const Numbers numbers{.first = lease.next, .count = static_cast<std::uint32_t>(count), .stop = lease.stop};
     lease.next = SeqNo(lease.next.value() + count);
     sa->want -= numbers.count;
-    sa->active = true;
+    sa->ahead = wanted_ahead(*sa, lease, now);
     return numbers;
   }
   return {};
@@ -183,7 +184,6 @@ void Lessee::on_grant(Sa& sa, const wire::LeaseGrant& grant, Time now) {
   const Duration duration = std::chrono::microseconds(grant.duration_us);
   const Duration usable = duration - duration / config_.margin_divisor;
   sa.highest = SeqNo(grant.first.value() + grant.count - 1);
-  sa.shared = grant.shared;
   sa.size = grant.count;
   Lease& lease = sa.leases[sa.leases[0].id == 0 ? 0 : 1];
   lease = {.id = grant.id,
@@ -199,6 +199,7 @@ void Lessee::on_grant(Sa& sa, const wire::LeaseGrant& grant, Time now) {
 
 void Lessee::on_recall(Sa& sa, std::uint64_t id) {
   touch(sa);
+  sa.ahead = 0;
   for (Lease& lease : sa.leases) {
     if (lease.id != id) continue;
     lease.stopped = true;  // its return waits for the packets that are on their way out
@@ -225,7 +226,7 @@ void Lessee::poll_sa(Sa& sa, Time now, wire::FastOutbox& out) {
   const bool again = end_what_is_over(sa, now);
   if (request_due(sa, now)) send_request(sa, out);
   send_returns(sa, out);
-  sa.active = false;
+  sa.ahead = 0;
   Time when = again ? now + Duration(1) : Time::max();
   if (sa.request.id != 0 && sa.want > sa.left(now)) when = std::min(when, sa.request.resend);
   timers_.set(static_cast<std::uint32_t>(&sa - sas_.data()), when);
@@ -249,17 +250,18 @@ bool Lessee::end_what_is_over(Sa& sa, Time now) {
   return again;
 }
 
-/// How many numbers to ask for: what packets wait for; in exclusive mode ahead of need, and more while they are
-/// used up.
+/// In exclusive mode: more while leases are used up; as much as was used when one that is in use nears its end.
+std::uint32_t Lessee::wanted_ahead(const Sa& sa, const Lease& lease, Time now) {
+  if (lease.shared) return 0;
+  if (sa.left(now) * 2 < sa.size) return sa.size * 2;
+  return now < lease.renew ? 0 : static_cast<std::uint32_t>(lease.next.value() - lease.first.value());
+}
+
+/// How many numbers to ask for: what packets wait for, and what will be needed soon.
 std::uint64_t Lessee::wanted(const Sa& sa, Time now) {
   const std::uint64_t left = sa.left(now);
   const std::uint64_t missing = sa.want > left ? sa.want - left : 0;
-  if (sa.shared || !sa.active) return missing;
-  if (left * 2 < sa.size) return std::max<std::uint64_t>(missing, std::uint64_t{sa.size} * 2);
-  const Lease& lease = sa.leases[0];
-  if (lease.id != 0 && now >= lease.renew)
-    return std::max<std::uint64_t>(missing, lease.next.value() - lease.first.value());
-  return missing;
+  return std::max<std::uint64_t>(missing, sa.ahead);
 }
 
 /// A new request, or the repetition of the one that is out.

@@ -127,12 +127,11 @@ class Lessee {
     bool queued = false;  // in touched_
     bool told = false;    // in granted_
     bool exhausted = false;
-    bool active = false;  // numbers were taken since the last poll
-    bool shared = false;  // the newest grant was
     LeasedSa parameters;
-    std::uint32_t want = 0;  // packets that wait
-    std::uint32_t size = 0;  // of the newest grant
-    SeqNo highest;           // ever granted to us
+    std::uint32_t want = 0;   // packets that wait
+    std::uint32_t size = 0;   // of the newest grant
+    std::uint32_t ahead = 0;  // numbers to ask for before they are needed; set by take(), for the next poll
+    SeqNo highest;            // ever granted to us
     Request request;
     std::array<Lease, 2> leases;  // by rising number: in use, next
     std::uint32_t returns_count = 0;
@@ -153,6 +152,7 @@ class Lessee {
   void poll_sa(Sa& sa, Time now, wire::FastOutbox& out);
   static bool end_what_is_over(Sa& sa, Time now);
   [[nodiscard]] static std::uint64_t wanted(const Sa& sa, Time now);
+  [[nodiscard]] static std::uint32_t wanted_ahead(const Sa& sa, const Lease& lease, Time now);
   bool request_due(Sa& sa, Time now);
   void send_request(Sa& sa, wire::FastOutbox& out) const;
   void send_returns(Sa& sa, wire::FastOutbox& out) const;

@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "sequence/sequencer.h"
+
+#include <gtest/gtest.h>
+
+#include <array>
+#include <string>
+
+#include "sequence/transcript.h"
+
+namespace testudo::sequence {
+namespace {
+
+/// The sequencer as the transcripts speak of it. Lessees are letters: A is node 1 … A' is node 1 after a restart.
+class Told {
+ public:
+  Words run(const Words& line) {
+    answers_.clear();
+    if (line[0] == "at") {
+      now_ = Time{} + 10s + std::chrono::microseconds(number_of(line[1]));
+    } else if (line[0] == "sa") {
+      add(line);
+    } else if (line[0] == "remove") {
+      sequencer_.remove_sa(SaId(number_of(line[1])));
+    } else if (line[0] == "ceiling") {
+      sequencer_.set_ceiling(SaId(number_of(line[1])), SeqNo(number_of(line[2])));
+    } else {
+      message(line);
+    }
+    sequencer_.tick(now_, outbox_);
+    collect();
+    return answers_;
+  }
+
+ private:
+  void add(const Words& line) {
+    const std::uint64_t window = number_after(line, "window"), first = number_after(line, "first");
+    sequencer_.add_sa(SaId(number_of(line[1])), {.dvipa = Ipv4Address(1),
+                                                 .epoch = Epoch(9),
+                                                 .first = SeqNo(first == 0 ? 1 : first),
+                                                 .peer_window = static_cast<std::uint32_t>(window),
+                                                 .esn = has(line, "esn")});
+  }
+
+  void message(const Words& line) {
+    const bool request = line[1] == "asks";
+    const wire::FastHeader header{.type = request ? wire::FastType::kLeaseRequest : wire::FastType::kLeaseReturn,
+                                  .sender = NodeId(static_cast<std::uint16_t>(line[0][0] - 'A' + 1)),
+                                  .incarnation = static_cast<std::uint32_t>(line[0].size()),
+                                  .dvipa = Ipv4Address(1),
+                                  .epoch = Epoch(has(line, "epoch") ? number_after(line, "epoch") : 9)};
+    std::array<std::uint8_t, 100> buffer;
+    wire::FastWriter writer(buffer, header);
+    const SaId sa(number_of(line[2]));
+    if (request) {
+      (void)writer.append(wire::LeaseRequest{.sa = sa,
+                                             .id = number_of(line[3]),
+                                             .want = static_cast<std::uint16_t>(number_after(line, "wants")),
+                                             .returned = number_after(line, "returns"),
+                                             .last = SeqNo()});
+    } else {
+      (void)writer.append(wire::LeaseReturn{.sa = sa, .id = number_of(line[3]), .last = SeqNo()});
+    }
+    sequencer_.receive(*wire::FastMessage::parse(writer.bytes()), now_, outbox_);
+  }
+
+  void collect() {
+    for (std::size_t i = 0; i < outbox_.size(); ++i) {
+      const auto message = *wire::FastMessage::parse(outbox_.datagram(i).bytes);
+      const std::string to = std::string(1, static_cast<char>('A' + outbox_.datagram(i).to.value() - 1)) +
+                             std::string(message.header().incarnation - 1, '\'');
+      for (std::size_t k = 0; k < message.count(); ++k) answers_.push_back(to + text(message, k));
+    }
+    outbox_.clear();
+    for (const SequencerEvent& event : sequencer_.events()) {
+      const bool ceiling = event.kind == SequencerEvent::Kind::kNeedCeiling;
+      const std::string sa = std::to_string(event.sa.value()), last = std::to_string(event.last.value());
+      answers_.push_back(ceiling ? "reserve up to " + last + " for SA " + sa : "SA " + sa + " is nearly exhausted");
+    }
+    sequencer_.clear_events();
+  }
+
+  static std::string text(const wire::FastMessage& message, std::size_t index) {
+    if (message.header().type == wire::FastType::kLeaseRecall) {
+      const auto recall = message.entry<wire::LeaseRecall>(index);
+      return " shall return " + std::to_string(recall.sa.value()) + " #" + std::to_string(recall.id);
+    }
+    const auto grant = message.entry<wire::LeaseGrant>(index);
+    const std::string head = " gets " + std::to_string(grant.sa.value()) + " #" + std::to_string(grant.id) + " ";
+    if (grant.count == 0) return head + "nothing, ever";
+    return head + std::to_string(grant.first.value()) + "-" +
+           std::to_string(grant.first.value() + grant.count - 1) + (grant.shared ? " shared" : " exclusive");
+  }
+
+  Time now_ = Time{} + 10s;
+  Sequencer sequencer_{NodeId(100), {.sas_max = 8}};
+  wire::FastOutbox outbox_;
+  Words answers_;
+};
+
+class SequencerTranscript : public testing::TestWithParam<const char*> {};
+
+TEST_P(SequencerTranscript, ReadsAsWritten) {
+  Told told;
+  check_transcript(std::string("src/sequence/testdata/sequencer_") + GetParam() + ".txt",
+                   [&](const Words& line) { return told.run(line); });
+}
+
+INSTANTIATE_TEST_SUITE_P(Files, SequencerTranscript,
+                         testing::Values("ceiling", "exclusive", "shared", "lost", "exhaustion"));
+
+TEST(Sequencer, HasNoTimerWhenNothingIsDue) {
+  Sequencer sequencer(NodeId(1), {.sas_max = 2});
+  wire::FastOutbox outbox;
+  EXPECT_EQ(sequencer.next_timer(), Time::max());
+  sequencer.add_sa(SaId(1), {.dvipa = Ipv4Address(1), .epoch = Epoch(1), .first = SeqNo(1)});
+  EXPECT_EQ(sequencer.next_timer(), Time::min());
+  sequencer.tick(Time{} + 1s, outbox);
+  EXPECT_EQ(sequencer.next_timer(), Time{} + 2s);  // asks for the ceiling again
+  sequencer.set_ceiling(SaId(1), SeqNo(1 << 20));
+  sequencer.tick(Time{} + 1s, outbox);
+  EXPECT_EQ(sequencer.next_timer(), Time::max());
+}
+
+}  // namespace
+}  // namespace testudo::sequence
