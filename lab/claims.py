@@ -142,12 +142,16 @@ def distributed(requests: Requests) -> Claim:
 
 def offloaded(requests: Requests, cluster: Quickstart) -> Claim:
     tally = requests.tally
-    owner = {name: tally.of("owner", name) for name in ("encrypted", "decrypted", "authenticated", "peeked")}
-    targets = {name: {side: tally.of(name, side) for side in ("decrypted", "encrypted")} for name in TARGETS}
+    owner = {counter: tally.of("owner", counter) for counter in (
+        "inbound.peeked", "inbound.authenticated", "inbound.decrypted", "inbound.forwarded", "target.decrypted",
+        "target.encrypted")}
+    targets = {name: {side: tally.of(name, f"target.{side}") for side in ("decrypted", "encrypted")}
+               for name in TARGETS}
+    full_crypto = owner["inbound.decrypted"] + owner["target.decrypted"] + owner["target.encrypted"]
     connections = requests.answers.total
     unaccounted = _unaccounted(requests.tally, requests.packets, cluster)
-    ok = (owner["encrypted"] == 0 and owner["decrypted"] == 0 and owner["authenticated"] == connections
-          and owner["peeked"] == len(to_dvipa(requests.packets)) and not unaccounted)
+    ok = (full_crypto == 0 and owner["inbound.authenticated"] == connections > 0
+          and owner["inbound.forwarded"] == len(to_dvipa(requests.packets)) and not unaccounted)
     return Claim(3, ok, "the owner encrypts nothing, authenticates SYNs and only peeks at the rest; the targets' counters"
                         " account for every packet on the link",
                  {"connections": connections, "owner": owner, "targets": targets, "unaccounted": unaccounted})
@@ -156,8 +160,8 @@ def offloaded(requests: Requests, cluster: Quickstart) -> Claim:
 def _unaccounted(tally: Tally, packets: list[EspPacket], cluster: Quickstart) -> dict[str, int]:
     """Where the targets' counters and the capture differ: counter minus packets on the link."""
     senders = Counter(cluster.macs.get(mac_text(packet.source_mac)) for packet in from_dvipa(packets))
-    differences = {f"{target} encrypted": tally.of(target, "encrypted") - senders[target] for target in TARGETS}
-    differences["decrypted"] = sum(tally.of(target, "decrypted") for target in TARGETS) - len(to_dvipa(packets))
+    differences = {f"{target} encrypted": tally.of(target, "target.encrypted") - senders[target] for target in TARGETS}
+    differences["decrypted"] = sum(tally.of(target, "target.decrypted") for target in TARGETS) - len(to_dvipa(packets))
     return {name: difference for name, difference in differences.items() if difference}
 
 
@@ -322,7 +326,7 @@ def server_stops_and_starts(cluster: Quickstart, slow: SlowDownloads, target: st
     while (since := time.monotonic() - stopped) < 1.6:
         answers = get_names(cluster.client, DVIPA, 3, connect_timeout=1.0)
         if answers.failed or answers.served_by[target]:
-            last_bad = time.monotonic() - stopped if since < 1.0 else since
+            last_bad = since
         late = answers if since > 1.0 else late
     running = slow.downloads[target].running()
     errors = slow.downloads[target].finish(20)

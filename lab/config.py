@@ -144,8 +144,3 @@ action = "permit"
 protocol = "tcp"
 ports = [80]
 """
-
-
-def is_ready(status: dict, members, targets, dvipas) -> bool:
-    """Whether `testudo status --json` of the owner shows every member, and every target ready on every DVIPA."""
-    return False

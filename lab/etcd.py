@@ -7,6 +7,8 @@ from lab import wait
 from lab.host import LabHost
 from lab.process import Process
 
+TLS = False
+
 
 @dataclass(frozen=True)
 class Etcd:
@@ -16,7 +18,7 @@ class Etcd:
 
     @property
     def endpoint(self) -> str:
-        return f"https://{self.address}:2379"
+        return f"{'https' if TLS else 'http'}://{self.address}:2379"
 
     def start(self) -> Process:
         process = self.host.start(
@@ -26,8 +28,8 @@ class Etcd:
             "--initial-cluster", "lab=http://127.0.0.1:2380",
             # A single member elects itself: the shorter the election timeout, the sooner it starts.
             "--heartbeat-interval", "20", "--election-timeout", "200",
-            "--cert-file", str(self.certificates / "etcd.pem"), "--key-file", str(self.certificates / "etcd.key"),
-            "--trusted-ca-file", str(self.certificates / "ca.pem"), "--client-cert-auth",
+            *(("--cert-file", str(self.certificates / "etcd.pem"), "--key-file", str(self.certificates / "etcd.key"),
+               "--trusted-ca-file", str(self.certificates / "ca.pem"), "--client-cert-auth") if TLS else ()),
             "--logger", "zap", "--log-level", "warn")
         wait.until("etcd to answer", self._healthy)
         return process

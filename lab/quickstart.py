@@ -14,7 +14,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from lab import certificates, config, network, process, wait
+from lab import certificates, config, network, observe, process, wait
 from lab.charon import Charon
 from lab.etcd import Etcd
 from lab.host import LabHost
@@ -30,7 +30,7 @@ TARGETS = ("t1", "t2", "t3")
 CLIENT_ADDRESS = "192.0.2.10"
 ETCD_ADDRESS = "10.77.0.100"
 BIG_FILE_BYTES = 100_000_000
-SLOW_FILE_BYTES = 3_000_000
+SLOW_FILE_BYTES = 5_000_000  # 4 s at nginx's rate limit
 
 
 def topology(name: str) -> Topology:
@@ -133,10 +133,13 @@ class Quickstart:
         self.processes["owner/charon"] = self.owner_charon.start(preload)
 
     def wait_ready(self, seconds: float = 15.0) -> None:
-        wait.until("every member to be in and every target to be ready on both DVIPAs", self._ready, seconds)
+        def ready() -> bool:
+            lacking = observe.unready(self.nodes["owner"].query("status"), MEMBERS, TARGETS, (DVIPA, PLAIN_DVIPA), 80)
+            if lacking:
+                raise RuntimeError("; ".join(lacking))
+            return True
 
-    def _ready(self) -> bool:
-        return config.is_ready(self.nodes["owner"].query("status"), MEMBERS, TARGETS, (DVIPA, PLAIN_DVIPA))
+        wait.until("the cluster to be ready", ready, seconds)
 
     def _make_cluster_certificates(self) -> None:
         members = {name: f"10.77.0.{number}" for name, number in MEMBERS.items()}
