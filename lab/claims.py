@@ -152,8 +152,8 @@ def offloaded(requests: Requests, cluster: Quickstart) -> Claim:
     unaccounted = _unaccounted(requests.tally, requests.packets, cluster)
     ok = (full_crypto == 0 and owner["inbound.authenticated"] == connections > 0
           and owner["inbound.forwarded"] == len(to_dvipa(requests.packets)) and not unaccounted)
-    return Claim(3, ok, "the owner encrypts nothing, authenticates SYNs and only peeks at the rest; the targets' counters"
-                        " account for every packet on the link",
+    return Claim(3, ok, "the owner encrypts nothing, authenticates SYNs and only peeks at the rest; the targets'"
+                        " counters account for every packet on the link",
                  {"connections": connections, "owner": owner, "targets": targets, "unaccounted": unaccounted})
 
 

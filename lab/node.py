@@ -13,7 +13,7 @@ BUILD = Path(os.environ.get("TESTUDO_BUILD", REPOSITORY / "build" / "release"))
 
 
 def program() -> str:
-    return str(BUILD / "apps" / "testudo")
+    return str(BUILD / "apps" / "testudo" / "testudo")
 
 
 @dataclass

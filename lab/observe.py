@@ -53,7 +53,8 @@ def spis(node: Node, dvipa: str) -> set[int]:
     return {int(sa["spi"], 16) for sa in node.query("sa")["sas"] if sa["dvipa"] == dvipa}
 
 
-def unready(status: dict, members: Iterable[str], targets: Iterable[str], dvipas: Iterable[str], port: int) -> list[str]:
+def unready(status: dict, members: Iterable[str], targets: Iterable[str], dvipas: Iterable[str],
+            port: int) -> list[str]:
     """What the owner's status still lacks: links to members, targets ready on a port of each DVIPA, charon."""
     linked = {member["name"] for member in status["members"] if member["link"] in ("self", "up")}
     lacking = [f"no link to {name}" for name in members if name not in linked]

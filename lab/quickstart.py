@@ -19,7 +19,7 @@ from lab.charon import Charon
 from lab.etcd import Etcd
 from lab.host import LabHost
 from lab.nginx import Nginx
-from lab.node import BUILD, Node
+from lab.node import BUILD, Node, program
 from lab.state import LabState, labs
 from lab.topology import Host, Segment, Topology
 
@@ -192,7 +192,7 @@ class Quickstart:
             "processes": {label: started.pid for label, started in self.processes.items()},
             "logs": str(self.state.path / "hosts"),
             "big_file_sha256": self.big_file_sha256,
-            "program": str(BUILD / "apps" / "testudo"),
+            "program": program(),
         }
 
     def _describe_host(self, host: LabHost) -> dict:

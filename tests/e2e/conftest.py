@@ -9,6 +9,7 @@ from lab.claims import Run
 from lab.quickstart import Quickstart
 
 NAME = "e2e"
+REKEY_BYTES = 110_000_000  # a third of what the downloads of test_1_claims.py take
 
 
 @pytest.fixture(scope="session")
@@ -16,7 +17,7 @@ def cluster():
     if os.geteuid() != 0:
         pytest.fail("end-to-end tests need root: they make network namespaces")
     quickstart.down(NAME)
-    with Quickstart.up(NAME, rekey_bytes=110_000_000, key_log=True) as running:
+    with Quickstart.up(NAME, rekey_bytes=REKEY_BYTES, key_log=True) as running:
         yield running
 
 
