@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Sequencer: hands out the outbound sequence numbers of a DVIPA's SAs, on the DVIPA's owner (spec E2, E5, E6).
 // Uniqueness holds always: a number is granted once, and only up to the ceiling that was reserved in the coupling
-// facility. Freshness holds for speed: numbers that several targets hold at once lie within the peer's replay window.
+// facility. Freshness holds for speed: numbers that several targets hold at once lie within the peer's replay
+// window.
 //
 //   Sequencer sequencer(self, {});
 //   sequencer.add_sa(sa, {.dvipa = d, .epoch = e, .first = SeqNo(1), .peer_window = 32});
@@ -13,11 +14,11 @@
 //   ...when control has reserved...
 //   sequencer.set_ceiling(sa, SeqNo(1 << 20)); // taken up by the next tick
 //
-// Modes, per SA. *Exclusive*: one target sends; it gets many numbers at a time, ahead of need. Another one's request
-// recalls them, and nothing is granted until they are back or their deadline has passed. *Shared*: several targets
-// send; the numbers from the oldest that is still out to the newest granted span less than the peer's window less a
-// margin. A lease ends with its holder's "sent", or at its deadline; a skew guard later, for the jitter of the paths,
-// its numbers leave the span. What was not used is skipped, never granted again.
+// Modes, per SA. *Exclusive*: one target sends; it gets many numbers at a time, ahead of need. Another one's
+// request recalls them, and nothing is granted until they are back or their deadline has passed. *Shared*: several
+// targets send; the numbers from the oldest that is still out to the newest granted span less than the peer's
+// window less a margin. A lease ends with its holder's "sent", or at its deadline; a skew guard later, for the
+// jitter of the paths, its numbers leave the span. What was not used is skipped, never granted again.
 //
 // Invariants: granted ranges rise strictly; none passes the ceiling; none passes 2^32 - 1 without ESN.
 // Thread: one worker. Time: one host's; none is ever compared with a lessee's.

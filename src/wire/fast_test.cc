@@ -36,6 +36,7 @@ Bytes one_request() {
 }
 
 TEST(Fast, LiesOnTheWireAsTheHeaderSays) {
+  // clang-format off
   const Bytes expected = {
       0x54, 0x66, 1, 1, 0, 3, 0, 1,           // magic, version, type, sender, count
       0, 0xab, 0xcd, 0xef, 0xc0, 0, 2, 0x64,  // incarnation, DVIPA
@@ -46,6 +47,7 @@ TEST(Fast, LiesOnTheWireAsTheHeaderSays) {
       0, 0, 0, 0, 0, 0, 0, 6,                 // returned
       0, 44,                                  // want
   };
+  // clang-format on
   EXPECT_EQ(one_request(), expected);
 }
 
