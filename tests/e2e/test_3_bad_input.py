@@ -121,3 +121,34 @@ def test_forwarded_packet_of_a_stale_epoch(run, forger, connected):
 def test_forwarded_packet_from_no_member(run, forger, connected):
     esp = ipv4(CLIENT_ADDRESS, DVIPA, 50, esp_of(to_dvipa(run.captured())[-1]))
     refused(connected, [gre_in_udp("10.77.0.100", "10.77.0.11", esp, epoch=1)], "not_xcf", sender="etcd")
+
+
+def fast_lease_request(cluster, sender: str, epoch: int) -> bytes:
+    """As src/wire/fast.h lays it out: header, then one request for eight numbers."""
+    status = cluster.nodes["owner"].query("status")
+    node_id = next(member["id"] for member in status["members"] if member["name"] == sender)
+    sa = next(sa["id"] for sa in cluster.nodes["owner"].query("sa")["sas"] if sa["direction"] == "out")
+    head = struct.pack(">2sBBHHI4sQ", b"Tf", 1, 1, node_id, 1, 1, bytes(map(int, DVIPA.split("."))), epoch)
+    return head + struct.pack(">QQHQQ", sa, 1, 8, 0, 0)
+
+
+def current_epoch(cluster) -> int:
+    return next(dvipa["epoch"] for dvipa in cluster.nodes["owner"].query("status")["dvipas"]
+                if dvipa["address"] == DVIPA)
+
+
+def test_lease_request_of_a_stale_epoch(forger, connected):
+    message = fast_lease_request(connected, "t1", current_epoch(connected) - 1)
+    refused(connected, [udp("10.77.0.11", 4755, "10.77.0.1", 4755, message)], "stale_epoch", sender="t1")
+
+
+def test_lease_request_in_the_name_of_another_member(forger, connected):
+    message = fast_lease_request(connected, "t2", current_epoch(connected))
+    refused(connected, [udp("10.77.0.11", 4755, "10.77.0.1", 4755, message)], "not_xcf", sender="t1")
+
+
+@pytest.mark.parametrize("message", [b"", b"Tf", b"Tf\x01\x01" + bytes(20), b"Tf\x09\x01" + bytes(54), bytes(1400)],
+                         ids=["empty", "head", "no entry", "version 9", "zeroes"])
+def test_fast_message_that_is_none(forger, connected, message):
+    refused(connected, [udp("10.77.0.11", 4755, "10.77.0.1", 4755, message)], "malformed", "truncated", "unsupported",
+            "not_xcf", sender="t1")
