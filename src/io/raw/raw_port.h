@@ -13,6 +13,10 @@
 // than the MTU. The kernel fills in the IP checksum, and the identification if it is 0.
 #pragma once
 
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+
 #include <cstdint>
 #include <memory>
 #include <span>
@@ -23,6 +27,7 @@
 #include "base/result.h"
 #include "io/descriptor.h"
 #include "io/port.h"
+#include "io/virtio_header.h"
 
 namespace testudo::io {
 
@@ -36,7 +41,6 @@ class RawPort final : public PacketPort {
   };
 
   static Result<std::unique_ptr<RawPort>> open(const Options& options);
-  ~RawPort() override;
 
   /// The DVIPAs whose packets are taken, at most kAddressesMax. Replaces the former set atomically. Any thread.
   Result<void> set_addresses(std::span<const Ipv4Address> owned);
@@ -45,16 +49,25 @@ class RawPort final : public PacketPort {
   [[nodiscard]] std::size_t receive(std::span<wire::Packet> out) override;
   void send(std::span<const wire::Outgoing> burst) override;
   [[nodiscard]] int descriptor() const override { return tap_.get(); }
+  /// Packets that were left: offloaded ones that are not TCP (UDP trains of a sender on the same machine). Any
+  /// thread.
+  [[nodiscard]] std::uint64_t unusable() const { return unusable_.value(); }
 
  private:
-  struct Receiver;
-  struct Sender;
-  RawPort(Descriptor tap, Descriptor out, const Options& options);
+  RawPort(Descriptor tap, Descriptor out, std::size_t buffers);
+  void prepare(std::size_t index, const wire::Outgoing& packet);
+  void transmit(std::span<const wire::Outgoing> batch);
 
   Descriptor tap_;
   Descriptor out_;
-  std::unique_ptr<Receiver> receiver_;
-  std::unique_ptr<Sender> sender_;
+  std::unique_ptr<std::uint8_t[]> memory_;
+  std::vector<VirtioHeader> headers_;
+  std::vector<mmsghdr> received_;
+  std::vector<iovec> received_pieces_;
+  std::vector<mmsghdr> sending_;
+  std::vector<iovec> sending_pieces_;
+  std::vector<sockaddr_in> destinations_;
+  Counter unusable_;
   std::uint32_t train_ = 0;
 };
 

@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+// RouteSocket: rules, routes and addresses of the kernel through libnl-route. Every operation is idempotent: what
+// is there already, or gone already, is no error.
+#pragma once
+
+#include <netlink/netlink.h>
+
+#include <memory>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "base/address.h"
+#include "base/result.h"
+#include "io/netlink/host_network.h"
+
+namespace testudo::io {
+
+/// One policy routing rule of ours (`ip rule`).
+struct RoutingRule {
+  std::uint32_t preference = 0;
+  std::uint32_t mark = 0;  // 0: any
+  Ipv4Address source;      // unspecified: any
+  std::uint32_t table = 0;
+  friend auto operator<=>(const RoutingRule&, const RoutingRule&) = default;
+};
+
+class RouteSocket {
+ public:
+  static Result<RouteSocket> open();
+
+  /// True: it was not there before.
+  Result<bool> add_address(int interface, Ipv4Address address);
+  Result<void> remove_address(int interface, Ipv4Address address);
+
+  /// All of `first` ≤ preference ≤ `last`.
+  Result<std::set<RoutingRule>> rules(std::uint32_t first, std::uint32_t last);
+  Result<void> add_rule(const RoutingRule& rule);
+  Result<void> remove_rule(const RoutingRule& rule);
+
+  /// The default routes of a table: by an interface, and one that swallows everything behind it.
+  Result<void> set_default_route(std::uint32_t table, int interface);
+  Result<void> set_blackhole(std::uint32_t table, std::uint32_t metric);
+  Result<void> remove_blackhole(std::uint32_t table, std::uint32_t metric);
+  Result<void> remove_default_route(std::uint32_t table, int interface);
+
+  Result<InterfaceInfo> interface(const std::string& name);
+
+ private:
+  struct Free {
+    void operator()(nl_sock* s) const { nl_socket_free(s); }
+  };
+  explicit RouteSocket(std::unique_ptr<nl_sock, Free> socket) : socket_(std::move(socket)) {}
+  std::unique_ptr<nl_sock, Free> socket_;
+};
+
+}  // namespace testudo::io
