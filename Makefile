@@ -45,5 +45,6 @@ lint:
 tidy: build
 	@clang-tidy -p build/release --quiet $(filter %.cc,$(sources))
 
+# strongSwan's headers stay: they come from Debian's archive, not from our sources.
 clean:
-	@rm -rf build
+	@[ ! -d build ] || find build -mindepth 1 -maxdepth 1 ! -name strongswan-headers -exec rm -rf {} +

@@ -47,10 +47,9 @@ class Charon:
 
     def start(self, preload: Path | None = None) -> Process:
         (self.dir / "charon.vici").unlink(missing_ok=True)
-        env = {"STRONGSWAN_CONF": str(self.dir / "strongswan.conf")}
-        if preload:
-            env["LD_PRELOAD"] = str(preload)
-        process = self.host.start("charon", DAEMON, env=env)
+        # By env(1): into charon alone, not into the `ip` that starts it.
+        command = ["env", f"LD_PRELOAD={preload}", DAEMON] if preload else [DAEMON]
+        process = self.host.start("charon", *command, env={"STRONGSWAN_CONF": str(self.dir / "strongswan.conf")})
         wait.until(f"charon on {self.host.name} to take its configuration (see {self.log})", self._load)
         return process
 
