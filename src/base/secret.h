@@ -6,6 +6,9 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <utility>
+
+#include "base/locked_memory.h"
 
 namespace testudo {
 
@@ -15,19 +18,21 @@ class Secret {
   explicit Secret(std::span<const std::uint8_t> bytes);
   explicit Secret(std::size_t size);  // zero bytes, to be written through mutable_bytes()
   Secret(const Secret& other) : Secret(other.bytes()) {}
-  Secret(Secret&& other) noexcept;
-  Secret& operator=(Secret other) noexcept;
-  ~Secret();
+  Secret(Secret&& other) noexcept = default;
+  Secret& operator=(Secret other) noexcept {
+    block_ = std::move(other.block_);
+    return *this;
+  }
+  ~Secret() = default;
 
-  [[nodiscard]] std::span<const std::uint8_t> bytes() const { return {data_, size_}; }
-  [[nodiscard]] std::span<std::uint8_t> mutable_bytes() { return {data_, size_}; }
-  [[nodiscard]] std::size_t size() const { return size_; }
+  [[nodiscard]] std::span<const std::uint8_t> bytes() const { return {block_.data(), block_.size()}; }
+  [[nodiscard]] std::span<std::uint8_t> mutable_bytes() { return {block_.data(), block_.size()}; }
+  [[nodiscard]] std::size_t size() const { return block_.size(); }
   /// Constant time in the content.
   [[nodiscard]] bool equals(const Secret& other) const;
 
  private:
-  std::uint8_t* data_ = nullptr;
-  std::size_t size_ = 0;
+  LockedBlock block_;
 };
 
 /// Overwrites with zeros in a way the compiler keeps.

@@ -93,7 +93,8 @@ class Engine {
 
   [[nodiscard]] Backend backend() const { return backend_; }
 
-  /// Fails when the key has not the suite's size. Expands the key: not for the packet path.
+  /// Fails when the key has not the suite's size, or memory cannot be locked. Expands the key: not for the packet
+  /// path.
   [[nodiscard]] Result<std::unique_ptr<CipherContext>> make_context(Suite suite, const Secret& key, Esn esn);
 
   /// Encrypts each text and writes each ICV. The IV is the caller's, already in place. At most kBurstMax frames.
@@ -115,7 +116,7 @@ class Engine {
   Backend backend_;
 };
 
-/// Fails when the CPU lacks what the backend needs. kBest never fails.
+/// Fails when the CPU lacks what the backend needs, or memory cannot be locked.
 [[nodiscard]] Result<std::unique_ptr<Engine>> make_engine(Backend backend);
 
 }  // namespace testudo::crypto

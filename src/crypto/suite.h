@@ -9,11 +9,11 @@
 
 namespace testudo::crypto {
 
-// X(enumerator, "name", key bytes, IV bytes on the wire, ICV bytes, block: payload + padding + 2 is a multiple of it)
-// Key layouts: AES-GCM: AES key, then the 4-byte salt (RFC 4106). CBC with HMAC: AES key, then the HMAC key.
-#define TESTUDO_SUITES(X)                                                  \
-  X(kAesGcm128Icv16, "AES-GCM-128", 16 + 4, 8, 16, 4)                      \
-  X(kAesGcm256Icv16, "AES-GCM-256", 32 + 4, 8, 16, 4)                      \
+// X(enumerator, "name", key bytes, IV bytes on the wire, ICV bytes, block: payload + padding + 2 is a multiple of
+// it) Key layouts: AES-GCM: AES key, then the 4-byte salt (RFC 4106). CBC with HMAC: AES key, then the HMAC key.
+#define TESTUDO_SUITES(X)                                                     \
+  X(kAesGcm128Icv16, "AES-GCM-128", 16 + 4, 8, 16, 4)                         \
+  X(kAesGcm256Icv16, "AES-GCM-256", 32 + 4, 8, 16, 4)                         \
   X(kAesCbc128HmacSha256, "AES-CBC-128+HMAC-SHA256-128", 16 + 32, 16, 16, 16) \
   X(kAesCbc256HmacSha256, "AES-CBC-256+HMAC-SHA256-128", 32 + 32, 16, 16, 16)
 
@@ -35,5 +35,10 @@ inline constexpr std::array kSuites = {
 };
 
 [[nodiscard]] constexpr const SuiteSizes& sizes(Suite suite) { return kSuites[static_cast<std::size_t>(suite)]; }
+
+/// AES-GCM: encryption and integrity in one, with an IV that must never repeat under one key.
+[[nodiscard]] constexpr bool is_gcm(Suite suite) {
+  return suite == Suite::kAesGcm128Icv16 || suite == Suite::kAesGcm256Icv16;
+}
 
 }  // namespace testudo::crypto

@@ -2,8 +2,8 @@
 // Sa: one security association as a worker uses it: parameters, expanded keys, and the state that changes with each
 // packet.
 //
-//   ipsec::SaFactory factory(crypto::Backend::kBest, incarnation, rng);     // control thread
-//   Result<std::unique_ptr<ipsec::Sa>> sa = factory.create(parameters);
+//   ipsec::SaFactory factory(std::move(*crypto::make_engine(crypto::Backend::kBest)), incarnation, rng);  //
+//   control Result<std::unique_ptr<ipsec::Sa>> sa = factory.create(parameters);
 //   commands.push(InstallSa{std::move(*sa)});                               // from here on it is the worker's
 //
 // Threads: made and destroyed on the control thread, in between the worker's alone; totals() may be read anywhere
@@ -77,8 +77,9 @@ class Sa {
 /// Makes the SAs of one worker. Threads: control.
 class SaFactory {
  public:
-  /// `incarnation`: unique in the cluster per worker and start, less than 2^24. `rng` must outlive the factory.
-  SaFactory(crypto::Backend backend, std::uint32_t incarnation, Rng& rng);
+  /// `engine`: of the worker's backend, but not the worker's own. `incarnation`: unique in the cluster per worker
+  /// and start, CHECKed to be less than 2^24. `rng` must outlive the factory.
+  SaFactory(std::unique_ptr<crypto::Engine> engine, std::uint32_t incarnation, Rng& rng);
 
   /// Fails with what is wrong in the parameters: key size, window size, a reserved SPI, missing addresses or
   /// tunnel. The key ends in the expanded form; the Sa's parameters() do not have it any more.

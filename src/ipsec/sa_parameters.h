@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What one security association is: the values that charon negotiated, as they travel from the owner's IKE bridge to
-// every SA cache (spec B2–B4). Immutable once made. RFC 4301 section 4.4.2 names the fields.
+// What one security association is: the values that charon negotiated, as they travel from the owner's IKE bridge
+// to every SA cache (spec B2–B4). Immutable once made. RFC 4301 section 4.4.2 names the fields.
 #pragma once
 
 #include <cstdint>
@@ -17,25 +17,25 @@ enum class Direction : std::uint8_t { kInbound, kOutbound };
 
 /// Limits of one kind, over all hosts together. 0: no limit.
 struct LifesizeLimits {
-  std::uint64_t soft_bytes = 0, hard_bytes = 0;        // of inner packets
+  std::uint64_t soft_bytes = 0, hard_bytes = 0;  // of inner packets
   std::uint64_t soft_packets = 0, hard_packets = 0;
-  std::uint64_t soft_seconds = 0, hard_seconds = 0;    // since installation
+  std::uint64_t soft_seconds = 0, hard_seconds = 0;  // since installation
 };
 
 struct SaParameters {
   SaId id;
   Direction direction = Direction::kInbound;
   Spi spi;
-  Ipv4Address local;   // the DVIPA, of the outer header
-  Ipv4Address remote;  // the peer, of the outer header
-  bool udp_encapsulation = false;          // RFC 3948
-  std::uint16_t local_port = 4500;         // with udp_encapsulation
-  std::uint16_t remote_port = 4500;        // with udp_encapsulation
-  std::string tunnel;                      // tunnel name: what filters refer to (spec B4)
-  std::uint32_t reqid = 0;                 // charon's number for the CHILD_SA's policies; part of the tunnel name
+  Ipv4Address local;                 // the DVIPA, of the outer header
+  Ipv4Address remote;                // the peer, of the outer header
+  bool udp_encapsulation = false;    // RFC 3948
+  std::uint16_t local_port = 4500;   // with udp_encapsulation
+  std::uint16_t remote_port = 4500;  // with udp_encapsulation
+  std::string tunnel;                // tunnel name: what filters refer to (spec B4)
+  std::uint32_t reqid = 0;           // charon's number for the CHILD_SA's policies; part of the tunnel name
   crypto::Suite suite = crypto::Suite::kAesGcm128Icv16;
-  Secret key;                              // suite-defined: crypto/suite.h says the layout
-  std::uint32_t replay_window = 32;        // inbound: ours. outbound: the peer's, which the leases' span follows (E6)
+  Secret key;                        // suite-defined: crypto/suite.h says the layout
+  std::uint32_t replay_window = 32;  // inbound: ours. outbound: the peer's, which the leases' span follows (E6)
   bool esn = false;
   LifesizeLimits limits;
 };

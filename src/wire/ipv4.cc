@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "wire/ipv4.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "base/check.h"
+#include "wire/checksum.h"
+
+namespace testudo::wire {
+
+bool Ipv4View::checksum_is_right() const { return testudo::wire::checksum({bytes_, header_size()}) == 0; }
+
+std::optional<Ipv4View> parse_ipv4_prefix(std::span<const std::uint8_t> bytes) {
+  if (bytes.size() < kIpv4HeaderSize || bytes[0] >> 4 != 4) return std::nullopt;
+  Ipv4View view(bytes.data(), 0);
+  if (view.header_size() < kIpv4HeaderSize || view.header_size() > bytes.size()) return std::nullopt;
+  if (view.total_size() < view.header_size()) return std::nullopt;
+  view.present_ = std::min(view.total_size(), bytes.size());
+  return view;
+}
+
+std::optional<Ipv4View> parse_ipv4(std::span<const std::uint8_t> bytes) {
+  std::optional<Ipv4View> view = parse_ipv4_prefix(bytes);
+  if (view && view->total_size() > bytes.size()) return std::nullopt;
+  return view;
+}
+
+void build_ipv4(std::span<std::uint8_t, kIpv4HeaderSize> out, const Ipv4Fields& fields, std::size_t payload_size) {
+  CHECK(payload_size <= 0xffff - kIpv4HeaderSize);
+  Ipv4Header header;
+  header.traffic_class = fields.traffic_class;
+  header.total_length = Be<std::uint16_t>(static_cast<std::uint16_t>(kIpv4HeaderSize + payload_size));
+  header.id = Be<std::uint16_t>(fields.id);
+  header.flags_offset = Be<std::uint16_t>(fields.dont_fragment ? kDontFragment : std::uint16_t{0});
+  header.ttl = fields.ttl;
+  header.protocol = fields.protocol;
+  header.source = Be<std::uint32_t>(fields.source.value());
+  header.destination = Be<std::uint32_t>(fields.destination.value());
+  std::memcpy(out.data(), &header, sizeof header);
+  header.checksum = Be<std::uint16_t>(checksum(out));
+  std::memcpy(out.data(), &header, sizeof header);
+}
+
+}  // namespace testudo::wire
