@@ -286,7 +286,8 @@ RC_GTEST_PROP(Definition, AnyWordsEndInDefinitionOrErrors, ()) {
 TEST(Nearest, FindsWhatWasMeant) {
   const std::vector<std::string_view> known = {"name", "cluster", "session-ttl-seconds"};
   EXPECT_EQ(nearest("Nmae", known), "name");
-  EXPECT_EQ(nearest("session-ttl", known), "");
+  EXPECT_EQ(nearest("session-ttl", known), "session-ttl-seconds");
+  EXPECT_EQ(nearest("x", std::vector<std::string_view>{"xcf"}), "");
   EXPECT_EQ(nearest("session_ttl_seconds", known), "session-ttl-seconds");
   EXPECT_EQ(nearest("zzzzzzzz", known), "");
 }

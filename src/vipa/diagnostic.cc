@@ -31,6 +31,11 @@ std::size_t distance(std::string_view a, std::string_view b) {
   return row[b.size()];
 }
 
+/// How far a mistyped form of `word` may be from it.
+std::size_t tolerated(std::string_view word) {
+  return word.size() <= 3 ? word.size() / 3 : std::max<std::size_t>(2, word.size() / 3);
+}
+
 }  // namespace
 
 std::string Diagnostic::to_string() const {
@@ -60,13 +65,15 @@ std::string_view nearest(std::string_view word, std::span<const std::string_view
   std::size_t best_distance = std::numeric_limits<std::size_t>::max();
   for (const std::string_view candidate : known) {
     const std::size_t d = distance(word, candidate);
-    const std::size_t tolerated = std::max<std::size_t>(2, candidate.size() / 3);
-    if (d <= tolerated && d < candidate.size() && d < best_distance) {
+    if (d <= tolerated(candidate) && d < best_distance) {
       best = candidate;
       best_distance = d;
     }
   }
-  return best;
+  if (!best.empty() || word.size() < 3) return best;
+  const auto part = std::find_if(known.begin(), known.end(),
+                                 [&](std::string_view k) { return k.find(word) != std::string_view::npos; });
+  return part == known.end() ? std::string_view() : *part;
 }
 
 }  // namespace testudo::vipa
