@@ -20,11 +20,9 @@ def make_ike(directory: Path, alt_names: dict[str, str]) -> None:
 
 
 def make_cluster(directory: Path, cluster: str, members: dict[str, str]) -> None:
-    """The cluster's CA and one certificate per member NAME: XCF-ADDRESS, by the script an operator would use."""
+    """The cluster's CA (ca.crt) and NAME.crt, NAME.key for every NAME: XCF-ADDRESS, by the script that operators use."""
     script = str(REPOSITORY / "tools" / "make-certificates.sh")
-    directory.mkdir(parents=True, exist_ok=True)
-    _check([script, str(directory), *[f"{name}={address}" for name, address in members.items()]])
-    del cluster
+    _check([script, str(directory), cluster, *[f"{name}={address}" for name, address in members.items()]])
 
 
 def _issue(directory: Path, name: str, alt_name: str) -> None:

@@ -109,8 +109,8 @@ xcf = "xcf"
 address = "{xcf_address}"
 
 [tls]
-ca = "{keys}/ca.pem"
-certificate = "{keys}/{name}.pem"
+ca = "{keys}/ca.crt"
+certificate = "{keys}/{name}.crt"
 key = "{keys}/{name}.key"
 
 [facility]

@@ -28,15 +28,15 @@ class Etcd:
             "--initial-cluster", "lab=http://127.0.0.1:2380",
             # A single member elects itself: the shorter the election timeout, the sooner it starts.
             "--heartbeat-interval", "20", "--election-timeout", "200",
-            *(("--cert-file", str(self.certificates / "etcd.pem"), "--key-file", str(self.certificates / "etcd.key"),
-               "--trusted-ca-file", str(self.certificates / "ca.pem"), "--client-cert-auth") if TLS else ()),
+            *(("--cert-file", str(self.certificates / "etcd.crt"), "--key-file", str(self.certificates / "etcd.key"),
+               "--trusted-ca-file", str(self.certificates / "ca.crt"), "--client-cert-auth") if TLS else ()),
             "--logger", "zap", "--log-level", "warn")
         wait.until("etcd to answer", self._healthy)
         return process
 
     def _healthy(self) -> bool:
         found = self.host.run(
-            "curl", "-sS", "-m", "2", "--cacert", str(self.certificates / "ca.pem"),
-            "--cert", str(self.certificates / "etcd.pem"), "--key", str(self.certificates / "etcd.key"),
+            "curl", "-sS", "-m", "2", "--cacert", str(self.certificates / "ca.crt"),
+            "--cert", str(self.certificates / "etcd.crt"), "--key", str(self.certificates / "etcd.key"),
             f"{self.endpoint}/health")
         return '"health":"true"' in found.stdout

@@ -101,7 +101,7 @@ def test_member_with_a_certificate_of_another_name(connected):
     node = connected.nodes["t3"]
     right = node.config.read_text(encoding="utf-8")
     before = len(log_of(connected, "owner"))
-    node.config.write_text(right.replace("t3.pem", "etcd.pem").replace("t3.key", "etcd.key"), encoding="utf-8")
+    node.config.write_text(right.replace("t3.crt", "etcd.crt").replace("t3.key", "etcd.key"), encoding="utf-8")
     connected.start_node("t3")
     try:
         wait.until("the owner or the stranger to say that it was refused", lambda: any(
