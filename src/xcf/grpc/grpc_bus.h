@@ -60,8 +60,8 @@ class GrpcBus final : public Bus {
 
  private:
   struct Core;
-  explicit GrpcBus(std::shared_ptr<Core> core);
-  std::shared_ptr<Core> core_;
+  explicit GrpcBus(std::unique_ptr<Core> core);
+  std::unique_ptr<Core> core_;
 };
 
 }  // namespace testudo::xcf
