@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+// LocalSas: the SAs in this node's own data plane, its SA cache and shadow SA caches alike (spec B2, B4), and what
+// of their use has not been reported yet (spec D2, E4).
+//
+//   if (auto done = sas.install(parameters, epoch, owner); !done) refuse(done.error());
+//   for (const LocalSas::Use& use : sas.take_use(now)) report(use);
+//   sas.remove(id);
+//
+// Control thread only. Counters are read while the worker writes them: each SA lives until the worker has given it
+// back.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <vector>
+
+#include "base/address.h"
+#include "base/result.h"
+#include "base/strong.h"
+#include "base/time.h"
+#include "ike/lifesize.h"
+#include "ipsec/sa.h"
+#include "node/data_plane.h"
+
+namespace testudo::node {
+
+class LocalSas {
+ public:
+  struct Options {
+    std::uint32_t report_percent = 5;  // of the SA's lifesize: use that is reported at once
+    Duration report_interval = 1s;     // and at the latest
+  };
+  struct Use {
+    SaId sa;
+    Ipv4Address dvipa;
+    ike::Used used;  // since the last report
+  };
+  struct Entry {
+    const ipsec::Sa* sa = nullptr;
+    Epoch epoch;
+    NodeId owner;
+    ike::Used reported;
+    ike::Used threshold;  // 0: by time only
+    Time last_report;
+  };
+
+  LocalSas(const Options& options, ipsec::SaFactory& factory, DataPlane& plane)
+      : options_(options), factory_(factory), plane_(plane) {}
+
+  /// Repeating an SA that is here changes nothing.
+  Result<void> install(ipsec::SaParameters parameters, Epoch epoch, NodeId owner, Time now);
+  /// Its owner has deleted it. What was used and not reported is in the next take_use().
+  void remove(SaId sa, Time now);
+  /// Removes every SA of the DVIPA but those of this epoch and owner.
+  void remove_others(Ipv4Address dvipa, Epoch epoch, NodeId owner, Time now);
+
+  /// The worker has given the SA back, for whatever reason: it is not looked at any more.
+  void retired(const ipsec::Sa& sa);
+
+  /// What is due: by share of the lifesize or by time. Each use is taken once.
+  [[nodiscard]] std::vector<Use> take_use(Time now);
+
+  [[nodiscard]] const std::map<SaId, Entry>& all() const { return entries_; }
+  [[nodiscard]] bool has(SaId sa) const { return entries_.contains(sa); }
+
+ private:
+  static ike::Used total(const ipsec::Sa& sa) {
+    return {.bytes = sa.totals().bytes.value(), .packets = sa.totals().packets.value()};
+  }
+  static bool due(const Entry& entry, const ike::Used& fresh, Duration interval, Time now);
+  void take(SaId id, Entry& entry, Time now);
+
+  Options options_;
+  ipsec::SaFactory& factory_;
+  DataPlane& plane_;
+  std::map<SaId, Entry> entries_;
+  std::vector<Use> uses_;  // of SAs that were removed, and what take_use() gathers
+};
+
+}  // namespace testudo::node
