@@ -25,8 +25,8 @@ namespace testudo::io {
 class MemoryPort final : public PacketPort {
  public:
   struct Meta {
-    Endpoint source;
-    Endpoint destination;
+    Endpoint source = {};
+    Endpoint destination = {};
     std::uint8_t traffic_class = 0;
     std::uint16_t segment_size = 0;
     bool checksum_missing = false;
@@ -34,8 +34,8 @@ class MemoryPort final : public PacketPort {
   };
   struct Sent {
     std::vector<std::uint8_t> bytes;  // head and body
-    Endpoint source;
-    Endpoint destination;
+    Endpoint source = {};
+    Endpoint destination = {};
     std::uint8_t traffic_class = 0;
     std::uint16_t segment_size = 0;
   };

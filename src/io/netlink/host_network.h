@@ -29,9 +29,9 @@ struct SteeredDvipa {
 
 /// The whole state that is wanted.
 struct Steering {
-  std::string network;  // interface towards clients
-  std::string tun;      // exists, made by TunPort
-  std::vector<SteeredDvipa> dvipas;
+  std::string network = {};  // interface towards clients
+  std::string tun = {};      // exists, made by TunPort
+  std::vector<SteeredDvipa> dvipas = {};
 };
 
 /// A TCP port on which a socket of this host listens. Unspecified address: the wildcard, so every DVIPA.

@@ -34,7 +34,7 @@ namespace testudo::io {
 class RawPort final : public PacketPort {
  public:
   struct Options {
-    std::string device;                      // the network interface
+    std::string device = {};                 // the network interface
     std::uint32_t mark = kOwnMark;           // of sent packets
     std::uint32_t socket_buffer = 8U << 20;  // bytes, each way
     std::uint32_t receive_buffers = 32;      // packets a receive() can take in; 64 KiB each

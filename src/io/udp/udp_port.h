@@ -30,9 +30,9 @@ namespace testudo::io {
 class UdpPort final : public PacketPort {
  public:
   struct Options {
-    Endpoint local;                          // port 0: the kernel picks one; see local()
+    Endpoint local = {};                     // port 0: the kernel picks one; see local()
     bool free_bind = false;                  // the address need not be the host's (yet)
-    std::string device;                      // not empty: SO_BINDTODEVICE
+    std::string device = {};                 // not empty: SO_BINDTODEVICE
     std::uint32_t mark = kOwnMark;           // 0: none
     std::uint32_t socket_buffer = 8U << 20;  // bytes, each way; what the kernel gives is enough
     std::uint32_t receive_buffers = 16;      // kernel crossings a receive() can take in; 64 KiB each
