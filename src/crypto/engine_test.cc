@@ -1,0 +1,244 @@
+// SPDX-License-Identifier: Apache-2.0
+// Both backends agree on every length, and refuse whatever was changed.
+#include "crypto/engine.h"
+
+#include <gtest/gtest.h>
+#include <rapidcheck/gtest.h>
+
+#include <algorithm>
+#include <array>
+#include <set>
+#include <string>
+
+#include "crypto/frame_for_test.h"
+#include "crypto/random_stream.h"
+
+namespace testudo::crypto {
+namespace {
+
+constexpr std::array kAllSuites = {Suite::kAesGcm128Icv16, Suite::kAesGcm256Icv16, Suite::kAesCbc128HmacSha256,
+                                   Suite::kAesCbc256HmacSha256};
+
+/// One SA on both backends.
+struct Pair {
+  Pair(Suite s, Esn esn, Rng& rng) : suite(s) {
+    const Bytes key = random_bytes(rng, sizes(suite).key);
+    mb_context = context_of(*mb, suite, key, esn);
+    openssl_context = context_of(*openssl, suite, key, esn);
+  }
+  Suite suite;
+  std::unique_ptr<Engine> mb = engine_of(Backend::kIpsecMb);
+  std::unique_ptr<Engine> openssl = engine_of(Backend::kOpenssl);
+  std::unique_ptr<CipherContext> mb_context, openssl_context;
+};
+
+std::size_t fixed_size(Suite suite) { return 8 + sizes(suite).iv + sizes(suite).icv; }
+
+TEST(Engine, BackendsAgreeOnEveryLength) {
+  SeededRng rng(1);
+  for (const Suite suite : kAllSuites) {
+    for (const Esn esn : {Esn::kNo, Esn::kYes}) {
+      Pair pair(suite, esn, rng);
+      for (std::size_t text = sizes(suite).block; text <= 2000; text += sizes(suite).block) {
+        const Bytes plain = random_bytes(rng, fixed_size(suite) + text);
+        Bytes a = plain;
+        Bytes b = plain;
+        const Frame frame_a = frame_of(*pair.mb_context, a, 7);
+        const Frame frame_b = frame_of(*pair.openssl_context, b, 7);
+        pair.mb->seal({&frame_a, 1});
+        pair.openssl->seal({&frame_b, 1});
+        ASSERT_EQ(a, b) << sizes(suite).name << ' ' << text;
+        ASSERT_NE(a, plain);
+        ASSERT_EQ(pair.mb->open({&frame_a, 1}), 1u) << sizes(suite).name << ' ' << text;
+        ASSERT_EQ(pair.openssl->open({&frame_b, 1}), 1u);
+        const auto text_end = plain.end() - kIcvSize;
+        ASSERT_TRUE(std::equal(plain.begin(), text_end, a.begin()));
+        ASSERT_TRUE(std::equal(plain.begin(), text_end, b.begin()));
+      }
+    }
+  }
+}
+
+TEST(Engine, PeeksOfBothBackendsAreTheBeginningOfTheText) {
+  SeededRng rng(2);
+  for (const Suite suite : kAllSuites) {
+    Pair pair(suite, Esn::kNo, rng);
+    for (std::size_t size = sizes(suite).block; size <= kPeekMax; size += sizes(suite).block) {
+      const Bytes plain = random_bytes(rng, fixed_size(suite) + 208);
+      Bytes sealed = plain;
+      const Frame frame = frame_of(*pair.mb_context, sealed);
+      pair.mb->seal({&frame, 1});
+      Bytes a(size);
+      Bytes b(size);
+      const PeekRequest request_a{pair.mb_context.get(), sealed.data(), static_cast<std::uint32_t>(size), a.data()};
+      const PeekRequest request_b{pair.openssl_context.get(), sealed.data(), static_cast<std::uint32_t>(size),
+                                  b.data()};
+      pair.mb->peek({&request_a, 1});
+      pair.openssl->peek({&request_b, 1});
+      const Bytes expected(plain.begin() + 8 + static_cast<std::ptrdiff_t>(sizes(suite).iv),
+                           plain.begin() + 8 + static_cast<std::ptrdiff_t>(sizes(suite).iv + size));
+      ASSERT_EQ(a, expected) << sizes(suite).name << ' ' << size;
+      ASSERT_EQ(b, expected);
+    }
+  }
+}
+
+class Refuses : public testing::TestWithParam<Backend> {};
+INSTANTIATE_TEST_SUITE_P(Backends, Refuses, testing::Values(Backend::kIpsecMb, Backend::kOpenssl),
+                         [](const auto& p) { return p.param == Backend::kIpsecMb ? "IpsecMb" : "Openssl"; });
+
+// SPI, sequence number, IV, text and ICV are all authenticated: every bit of the packet.
+TEST_P(Refuses, EveryChangedBit) {
+  SeededRng rng(3);
+  const auto engine = engine_of(GetParam());
+  for (const Suite suite : kAllSuites) {
+    const auto context = context_of(*engine, suite, random_bytes(rng, sizes(suite).key));
+    Bytes sealed = random_bytes(rng, fixed_size(suite) + 48);
+    const Frame whole = frame_of(*context, sealed);
+    engine->seal({&whole, 1});
+    for (std::size_t bit = 0; bit < sealed.size() * 8; ++bit) {
+      Bytes changed = sealed;
+      changed[bit / 8] ^= static_cast<std::uint8_t>(1 << bit % 8);
+      const Frame frame = frame_of(*context, changed);
+      ASSERT_EQ(engine->open({&frame, 1}), 0u) << sizes(suite).name << " bit " << bit;
+    }
+  }
+}
+
+TEST_P(Refuses, AnotherHighHalfWithEsn) {
+  SeededRng rng(4);
+  const auto engine = engine_of(GetParam());
+  for (const Suite suite : kAllSuites) {
+    const auto context = context_of(*engine, suite, random_bytes(rng, sizes(suite).key), Esn::kYes);
+    Bytes sealed = random_bytes(rng, fixed_size(suite) + 48);
+    const Frame whole = frame_of(*context, sealed, 5);
+    engine->seal({&whole, 1});
+    for (const std::uint32_t high : {0u, 4u, 6u, 0x80000005u}) {
+      Bytes copy = sealed;
+      const Frame frame = frame_of(*context, copy, high);
+      EXPECT_EQ(engine->open({&frame, 1}), 0u) << sizes(suite).name;
+    }
+    const Frame right = frame_of(*context, sealed, 5);
+    EXPECT_EQ(engine->open({&right, 1}), 1u);
+  }
+}
+
+// A burst of mixed suites and sizes, some of it forged: each bit speaks of its own frame.
+TEST_P(Refuses, ForgedFramesAmongGoodOnes) {
+  const auto engine = engine_of(GetParam());
+  rc::check([&](std::uint64_t seed) {
+    SeededRng rng(seed);
+    std::vector<std::unique_ptr<CipherContext>> contexts;
+    std::vector<Bytes> packets;
+    std::vector<Bytes> plains;
+    std::vector<Frame> frames;
+    const std::size_t n = *rc::gen::inRange<std::size_t>(0, kBurstMax + 1);
+    for (std::size_t i = 0; i < n; ++i) {
+      const Suite suite = kAllSuites[rng.next() % 4];
+      contexts.push_back(context_of(*engine, suite, random_bytes(rng, sizes(suite).key), Esn(rng.next() % 2 == 0)));
+      const std::size_t text = sizes(suite).block * (1 + rng.next() % 90);
+      packets.push_back(random_bytes(rng, fixed_size(suite) + text));
+    }
+    plains = packets;
+    for (std::size_t i = 0; i < n; ++i) frames.push_back(frame_of(*contexts[i], packets[i], 1));
+    engine->seal(frames);
+    std::uint64_t expected = 0;
+    for (std::size_t i = 0; i < n; ++i) {
+      if (rng.next() % 3 == 0) {
+        packets[i][rng.next() % packets[i].size()] ^= 0x10;
+      } else {
+        expected |= std::uint64_t{1} << i;
+      }
+    }
+    RC_ASSERT(engine->open(frames) == expected);
+    for (std::size_t i = 0; i < n; ++i) {
+      if ((expected >> i & 1) == 0) continue;
+      RC_ASSERT(std::equal(plains[i].begin(), plains[i].end() - kIcvSize, packets[i].begin()));
+    }
+  });
+}
+
+TEST(Engine, PeeksAMixedBurst) {
+  SeededRng rng(5);
+  const auto engine = engine_of(Backend::kIpsecMb);
+  std::vector<std::unique_ptr<CipherContext>> contexts;
+  std::vector<Bytes> packets;
+  std::vector<Frame> frames;
+  for (std::size_t i = 0; i < kBurstMax; ++i) {
+    const Suite suite = kAllSuites[rng.next() % 4];
+    contexts.push_back(context_of(*engine, suite, random_bytes(rng, sizes(suite).key)));
+    packets.push_back(random_bytes(rng, fixed_size(suite) + 160));
+  }
+  const std::vector<Bytes> plains = packets;
+  for (std::size_t i = 0; i < kBurstMax; ++i) frames.push_back(frame_of(*contexts[i], packets[i]));
+  engine->seal(frames);
+  std::array<std::array<std::uint8_t, 80>, kBurstMax> out;
+  std::vector<PeekRequest> requests;
+  for (std::size_t i = 0; i < kBurstMax; ++i)
+    requests.push_back({contexts[i].get(), packets[i].data(), 80, out[i].data()});
+  engine->peek(requests);
+  for (std::size_t i = 0; i < kBurstMax; ++i) {
+    const auto* text = plains[i].data() + 8 + sizes(contexts[i]->suite()).iv;
+    EXPECT_TRUE(std::equal(out[i].begin(), out[i].end(), text)) << i;
+  }
+}
+
+// Made by one engine, used by another: how a worker gets what the control thread made.
+TEST(Engine, ContextsMoveBetweenEnginesOfOneBackend) {
+  SeededRng rng(6);
+  for (const Suite suite : kAllSuites) {
+    auto maker = engine_of(Backend::kBest);
+    const auto user = engine_of(Backend::kBest);
+    const auto context = context_of(*maker, suite, random_bytes(rng, sizes(suite).key));
+    maker.reset();
+    Bytes bytes = random_bytes(rng, fixed_size(suite) + 160);
+    const Frame frame = frame_of(*context, bytes);
+    user->seal({&frame, 1});
+    EXPECT_EQ(user->open({&frame, 1}), 1u);
+  }
+}
+
+TEST(Engine, RefusesKeysOfAnotherSize) {
+  const auto engine = engine_of(Backend::kBest);
+  const auto context = engine->make_context(Suite::kAesGcm128Icv16, Secret(16), Esn::kNo);
+  ASSERT_FALSE(context.has_value());
+  EXPECT_EQ(context.error().message, "a key of 16 bytes for AES-GCM-128, which takes 20");
+}
+
+TEST(Engine, KnowsWhichSizesCanBeFrames) {
+  struct Row {
+    Suite suite;
+    std::size_t size;
+    bool fits;
+  };
+  for (const Row& row : {Row{Suite::kAesGcm128Icv16, 0, false}, Row{Suite::kAesGcm128Icv16, 32, false},
+                         Row{Suite::kAesGcm128Icv16, 35, false}, Row{Suite::kAesGcm128Icv16, 36, true},
+                         Row{Suite::kAesCbc128HmacSha256, 40, false}, Row{Suite::kAesCbc128HmacSha256, 48, false},
+                         Row{Suite::kAesCbc128HmacSha256, 56, true}, Row{Suite::kAesCbc128HmacSha256, 57, false}}) {
+    EXPECT_EQ(frame_fits(row.suite, row.size), row.fits) << sizes(row.suite).name << ' ' << row.size;
+  }
+}
+
+TEST(RandomStream, NeverRepeatsAndDependsOnItsSeedOnly) {
+  SeededRng one(1);
+  SeededRng same(1);
+  SeededRng other(2);
+  RandomStream a(one);
+  RandomStream b(same);
+  RandomStream c(other);
+  std::set<std::array<std::uint8_t, 16>> seen;
+  for (int i = 0; i < 1000; ++i) {
+    std::array<std::uint8_t, 16> x;
+    std::array<std::uint8_t, 16> y;
+    std::array<std::uint8_t, 16> z;
+    a.fill(x);
+    b.fill(y);
+    c.fill(z);
+    EXPECT_EQ(x, y);
+    EXPECT_TRUE(seen.insert(x).second);
+    EXPECT_TRUE(seen.insert(z).second);
+  }
+}
+
+}  // namespace
+}  // namespace testudo::crypto
