@@ -20,7 +20,7 @@ def make_ike(directory: Path, alt_names: dict[str, str]) -> None:
 
 
 def make_cluster(directory: Path, cluster: str, members: dict[str, str]) -> None:
-    """The cluster's CA (ca.crt) and NAME.crt, NAME.key for every NAME: XCF-ADDRESS, by the script that operators use."""
+    """The cluster's CA (ca.crt) and NAME.crt, NAME.key for every NAME: XCF-ADDRESS, by the operators' script."""
     script = str(REPOSITORY / "tools" / "make-certificates.sh")
     _check([script, str(directory), cluster, *[f"{name}={address}" for name, address in members.items()]])
 
