@@ -4,7 +4,9 @@
 #include <linux/if_ether.h>
 #include <linux/if_packet.h>
 #include <net/if.h>
+#include <net/if_arp.h>
 #include <netinet/in.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #include <algorithm>
@@ -18,7 +20,8 @@ namespace testudo::io {
 namespace {
 
 constexpr std::size_t kPacketMax = 65536;  // bytes, of a super-segment
-constexpr std::size_t kSendBatch = 64;     // packets in one sendmmsg()
+constexpr std::uint32_t kHeaders = sizeof(VirtioHeader) + kEthernetHeaderSize;
+constexpr std::size_t kSendBatch = 64;  // packets in one sendmmsg()
 
 Result<void> attach(int fd, std::span<const Ipv4Address> owned) {
   std::vector<sock_filter> code = tap_filter(owned);
@@ -33,8 +36,14 @@ Result<void> attach(int fd, std::span<const Ipv4Address> owned) {
 Result<Descriptor> open_tap(const RawPort::Options& o) {
   const unsigned index = if_nametoindex(o.device.c_str());
   if (index == 0) return fail(system_error("network interface " + o.device + "; name one that `ip link` lists"));
-  Descriptor tap(::socket(AF_PACKET, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  // SOCK_RAW, because SOCK_DGRAM has no PACKET_VNET_HDR.
+  Descriptor tap(::socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   if (!tap.open()) return fail(system_error("cannot create a packet socket; CAP_NET_RAW is needed"));
+  ifreq r{};
+  o.device.copy(r.ifr_name, IFNAMSIZ - 1);
+  if (ioctl(tap.get(), SIOCGIFHWADDR, &r) != 0 || r.ifr_hwaddr.sa_family != ARPHRD_ETHER) {
+    return fail("network interface " + o.device + " is no Ethernet interface; DVIPAs need one");
+  }
   if (auto done = attach(tap.get(), {}); !done) return tl::unexpected(done.error());
   const int size = static_cast<int>(o.socket_buffer);
   if (!set_option(tap.get(), SOL_SOCKET, SO_RCVBUFFORCE, size)) set_option(tap.get(), SOL_SOCKET, SO_RCVBUF, size);
@@ -87,15 +96,17 @@ RawPort::RawPort(Descriptor tap, Descriptor out, std::size_t buffers)
       memory_(new std::uint8_t[buffers * kPacketMax]),
       headers_(buffers),
       received_(buffers),
-      received_pieces_(2 * buffers),
+      received_pieces_(3 * buffers),
       sending_(kSendBatch),
       sending_pieces_(2 * kSendBatch),
       destinations_(kSendBatch) {
   for (std::size_t i = 0; i < buffers; ++i) {
-    received_pieces_[2 * i] = {&headers_[i], sizeof(VirtioHeader)};
-    received_pieces_[2 * i + 1] = {memory_.get() + i * kPacketMax, kPacketMax};
-    received_[i].msg_hdr.msg_iov = &received_pieces_[2 * i];
-    received_[i].msg_hdr.msg_iovlen = 2;
+    iovec* pieces = &received_pieces_[3 * i];
+    pieces[0] = {&headers_[i], sizeof(VirtioHeader)};
+    pieces[1] = {ethernet_.data(), ethernet_.size()};
+    pieces[2] = {memory_.get() + i * kPacketMax, kPacketMax};
+    received_[i].msg_hdr.msg_iov = pieces;
+    received_[i].msg_hdr.msg_iovlen = 3;
   }
 }
 
@@ -116,7 +127,7 @@ std::size_t RawPort::receive(std::span<wire::Packet> out) {
     const VirtioHeader& header = headers_[index];
     const bool tcp = (header.gso_type & ~VirtioHeader::kGsoEcn) == VirtioHeader::kGsoTcp4;
     const bool usable = header.gso_type == VirtioHeader::kGsoNone || tcp;
-    if (received_[index].msg_len <= sizeof header) continue;
+    if (received_[index].msg_len <= kHeaders) continue;
     counters_.trains_in.add();
     if (!usable) {
       unusable_.add();
@@ -125,7 +136,7 @@ std::size_t RawPort::receive(std::span<wire::Packet> out) {
     if (++train_ == 0) train_ = 1;
     wire::Packet& packet = out[n++] = {};
     packet.data = memory_.get() + index * kPacketMax;
-    packet.size = received_[index].msg_len - static_cast<std::uint32_t>(sizeof header);
+    packet.size = received_[index].msg_len - kHeaders;
     packet.train = train_;
     packet.segment_size = tcp ? header.segment_size : std::uint16_t{0};
     packet.checksum_missing = (header.flags & VirtioHeader::kNeedsChecksum) != 0;

@@ -17,6 +17,7 @@
 #include <sys/socket.h>
 #include <sys/uio.h>
 
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <span>
@@ -27,6 +28,7 @@
 #include "base/result.h"
 #include "io/descriptor.h"
 #include "io/port.h"
+#include "io/raw/tap_filter.h"
 #include "io/virtio_header.h"
 
 namespace testudo::io {
@@ -61,6 +63,7 @@ class RawPort final : public PacketPort {
   Descriptor tap_;
   Descriptor out_;
   std::unique_ptr<std::uint8_t[]> memory_;
+  std::array<std::uint8_t, kEthernetHeaderSize> ethernet_{};  // of all packets: never looked at
   std::vector<VirtioHeader> headers_;
   std::vector<mmsghdr> received_;
   std::vector<iovec> received_pieces_;

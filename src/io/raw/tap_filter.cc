@@ -8,7 +8,8 @@
 namespace testudo::io {
 namespace {
 
-constexpr std::uint32_t kTakeAll = 0x40000;  // bytes: more than any packet has
+constexpr std::uint32_t kIp = kEthernetHeaderSize;  // where the IP header starts
+constexpr std::uint32_t kTakeAll = 0x40000;         // bytes: more than any packet has
 
 sock_filter statement(int code, std::uint32_t k) { return {static_cast<std::uint16_t>(code), 0, 0, k}; }
 /// `yes`, `no`: instructions to skip.
@@ -23,7 +24,7 @@ std::vector<sock_filter> tap_filter(std::span<const Ipv4Address> owned) {
   std::vector<sock_filter> program = {
       statement(BPF_LD | BPF_B | BPF_ABS, static_cast<std::uint32_t>(SKF_AD_OFF + SKF_AD_PKTTYPE)),
       jump(BPF_JMP | BPF_JEQ | BPF_K, PACKET_HOST, 1, 0), statement(BPF_RET | BPF_K, 0),
-      statement(BPF_LD | BPF_W | BPF_ABS, 16),  // destination
+      statement(BPF_LD | BPF_W | BPF_ABS, kIp + 16),  // destination
   };
   // A conditional jump reaches 255 instructions, an unconditional one any distance.
   for (std::uint32_t i = 0; i < n; ++i) {
@@ -32,13 +33,13 @@ std::vector<sock_filter> tap_filter(std::span<const Ipv4Address> owned) {
   }
   const sock_filter owned_destination[] = {
       statement(BPF_RET | BPF_K, 0),                   // none matched
-      statement(BPF_LD | BPF_B | BPF_ABS, 9),          // protocol
+      statement(BPF_LD | BPF_B | BPF_ABS, kIp + 9),    // protocol
       jump(BPF_JMP | BPF_JEQ | BPF_K, 17, 1, 0),       // UDP?
       statement(BPF_RET | BPF_K, kTakeAll),            //
-      statement(BPF_LD | BPF_H | BPF_ABS, 6),          // fragment offset
+      statement(BPF_LD | BPF_H | BPF_ABS, kIp + 6),    // fragment offset
       jump(BPF_JMP | BPF_JSET | BPF_K, 0x1fff, 4, 0),  // a later fragment: leave it
-      statement(BPF_LDX | BPF_B | BPF_MSH, 0),         // X = IP header length
-      statement(BPF_LD | BPF_H | BPF_IND, 2),          // destination port
+      statement(BPF_LDX | BPF_B | BPF_MSH, kIp),       // X = IP header length
+      statement(BPF_LD | BPF_H | BPF_IND, kIp + 2),    // destination port
       jump(BPF_JMP | BPF_JEQ | BPF_K, 500, 1, 0),      //
       jump(BPF_JMP | BPF_JEQ | BPF_K, 4500, 0, 1),     //
       statement(BPF_RET | BPF_K, 0),                   //
