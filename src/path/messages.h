@@ -17,6 +17,7 @@
 #include "io/port.h"
 #include "ipsec/sa.h"
 #include "policy/filter_table.h"
+#include "sequence/sequencer.h"
 
 namespace testudo::path {
 
@@ -29,8 +30,11 @@ struct IkeDatagram {
 
 // ---- control → worker ----
 
+/// `owner` sequences it; if that is this node, its own sequencer does.
 struct InstallSa {
   std::unique_ptr<ipsec::Sa> sa;
+  Epoch epoch;
+  NodeId owner;
 };
 struct RemoveSa {
   SaId id;
@@ -85,23 +89,11 @@ struct UnknownSpi {
   Spi spi;
   Ipv4Address remote;
 };
-struct LifesizeUsed {
-  SaId sa;
-  std::uint64_t bytes = 0;  // since the last such event
-  std::uint64_t packets = 0;
-};
 struct Connections {
   std::vector<distributor::ConnectionInfo> list;
 };
-struct LeaseInfo {
-  SaId sa;
-  bool shared = false;
-  std::uint32_t outstanding = 0;
-  SeqNo next;
-  SeqNo ceiling;
-};
 struct Leases {
-  std::vector<LeaseInfo> list;
+  std::vector<sequence::SequencerInfo> list;
 };
 /// To be destroyed by the control thread.
 struct Retired {
@@ -110,8 +102,7 @@ struct Retired {
   std::unique_ptr<io::PacketPort> ports[2];
 };
 
-using Event = std::variant<std::monostate, IkeReceived, NeedCeiling, NearExhaustion, UnknownSpi, LifesizeUsed,
-                           Connections, Leases, Retired>;
+using Event = std::variant<std::monostate, IkeReceived, NeedCeiling, NearExhaustion, UnknownSpi, Connections, Leases, Retired>;
 
 using CommandQueue = BoundedQueue<Command>;
 using EventQueue = BoundedQueue<Event>;

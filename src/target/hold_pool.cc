@@ -40,6 +40,8 @@ Held* HoldPool::append(List& list, const wire::Packet& packet, Time now) {
 
 Held* HoldPool::front(const List& list) { return list.empty() ? nullptr : &slots_[list.first].held; }
 
+const Held* HoldPool::front(const List& list) const { return list.empty() ? nullptr : &slots_[list.first].held; }
+
 void HoldPool::pop(List& list) {
   CHECK(!list.empty());
   const std::uint32_t index = list.first;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// HoldPool: copies of the few packets that must wait, for an SA that is being pulled or for sequence numbers. A fixed
-// number of slots, lists through them, nothing allocated after construction.
+// HoldPool: copies of the few packets that must wait, for an SA that is being pulled or for sequence numbers. A
+// fixed number of slots, lists through them, nothing allocated after construction.
 //
 //   HoldPool pool(1024, 65'600);
 //   HoldPool::List waiting;
@@ -44,6 +44,7 @@ class HoldPool {
   Held* append(List& list, const wire::Packet& packet, Time now);
   /// The oldest of the list; nullptr: the list is empty.
   [[nodiscard]] Held* front(const List& list);
+  [[nodiscard]] const Held* front(const List& list) const;
   void pop(List& list);
   [[nodiscard]] std::uint32_t free_slots() const { return free_count_; }
 

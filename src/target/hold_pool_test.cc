@@ -9,7 +9,10 @@ namespace testudo::target {
 namespace {
 
 wire::Packet packet_of(std::span<std::uint8_t> bytes) {
-  return {.data = bytes.data(), .size = static_cast<std::uint32_t>(bytes.size())};
+  wire::Packet packet;
+  packet.data = bytes.data();
+  packet.size = static_cast<std::uint32_t>(bytes.size());
+  return packet;
 }
 
 TEST(HoldPool, KeepsCopiesInOrder) {

@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: Apache-2.0
+// Inbound: what a target does with packets that the owner of a DVIPA forwards over XCF (spec C6, D1, seed blocks
+// 150–154). GRE off, SA from the shadow cache, replay window, ICV, padding, selectors; the inner packet goes to the
+// TUN, and what became of each sequence number goes back to the owner's ledger. A packet whose SA is not here yet
+// waits while the SA is pulled.
+//
+//   Inbound inbound(config, {engine, sad, commits, drops, sink});
+//   inbound.set_tables(distribution, filters);
+//   inbound.process(burst, now);
+//   inbound.sa_installed(*sa, now);
+//   inbound.tick(now);
+//
+// Thread: one worker. Nothing allocates.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+#include "base/drop.h"
+#include "base/time.h"
+#include "distributor/distribution.h"
+#include "ipsec/esp.h"
+#include "ipsec/sad.h"
+#include "policy/filter_table.h"
+#include "sequence/replay_commits.h"
+#include "target/hold_pool.h"
+#include "wire/packet.h"
+
+namespace testudo::target {
+
+/// Where it says what it found. The worker implements it.
+class InboundSink {
+ public:
+  /// Plain IPv4 packets for this host's applications.
+  virtual void deliver(std::span<const wire::Outgoing> packets) = 0;
+  /// A packet waits for this SA.
+  virtual void unknown_spi(Ipv4Address dvipa, Spi spi, Ipv4Address remote) = 0;
+
+ protected:
+  ~InboundSink() = default;
+};
+
+struct InboundConfig {
+  std::uint32_t hold_packets = 256;
+  Duration hold_time = 1s;
+};
+
+struct InboundCounters {
+  Counter forwarded_packets;                   // that came from owners
+  Counter decrypted_packets, decrypted_bytes;  // delivered; bytes of inner packets
+  Counter clear_packets;
+  Counter held;  // that had to wait for their SA
+};
+
+class Inbound {
+ public:
+  struct Parts {
+    crypto::Engine& engine;
+    ipsec::Sad& sad;
+    sequence::ReplayCommits& commits;
+    DropCounters& drops;
+    InboundSink& sink;
+  };
+
+  Inbound(const InboundConfig& config, Parts parts);
+
+  /// Both must live until the next call. Before the first, everything is dropped.
+  void set_tables(const distributor::Distribution* distribution, const policy::FilterTable* filters) {
+    distribution_ = distribution;
+    filters_ = filters;
+  }
+  /// What has waited for this SA goes on.
+  void sa_installed(const ipsec::Sa& sa, Time now);
+
+  /// Packets from the XCF data port: GRE. May be changed.
+  void process(std::span<const wire::Packet> burst, Time now);
+  /// Gives up on what has waited too long.
+  void tick(Time now);
+  [[nodiscard]] Time next_timer() const;
+
+  [[nodiscard]] const InboundCounters& counters() const { return counters_; }
+
+ private:
+  /// The packets that wait for one SA. With no packets: a free place.
+  struct Waiting {
+    Spi spi;
+    Ipv4Address remote, local;
+    HoldPool::List packets;
+  };
+  static constexpr std::size_t kWaitingMax = 64;
+
+  void drop(Drop reason) { parts_.drops.count(reason); }
+  void process_one(const wire::Packet& packet, Time now);
+  void clear(std::span<const std::uint8_t> ip, bool filtered);
+  void esp(const wire::Packet& packet, std::span<const std::uint8_t> ip, std::uint32_t sequence_high, Time now);
+  void hold(const wire::Packet& packet, Spi spi, Ipv4Address remote, Ipv4Address local, Time now);
+  void open(Time now);
+  void finish(ipsec::DecapRequest& request, Time now);
+  void deliver(std::span<const std::uint8_t> inner);
+  void flush();
+
+  InboundConfig config_;
+  Parts parts_;
+  const distributor::Distribution* distribution_ = nullptr;
+  const policy::FilterTable* filters_ = nullptr;
+  HoldPool pool_;
+  std::array<Waiting, kWaitingMax> waiting_{};
+  std::array<ipsec::DecapRequest, wire::kBurst> requests_;
+  std::size_t requests_count_ = 0;
+  std::array<wire::Outgoing, wire::kBurst> outgoing_;
+  std::size_t outgoing_count_ = 0;
+  InboundCounters counters_;
+};
+
+}  // namespace testudo::target

@@ -1,0 +1,246 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "target/outbound.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "base/check.h"
+#include "wire/ipv4.h"
+
+namespace testudo::target {
+namespace {
+
+constexpr std::uint32_t kHeldBytesMax = 65'600;  // a super-segment: 64 KiB and its headers
+constexpr std::size_t kUdpOverhead = wire::kIpv4HeaderSize + 8;
+
+}  // namespace
+
+Outbound::Outbound(const OutboundConfig& config, Parts parts)
+    : config_(config),
+      parts_(parts),
+      pool_(config.hold_packets, kHeldBytesMax),
+      memory_(std::make_unique_for_overwrite<std::uint8_t[]>(wire::kBurst * kSlot)) {}
+
+void Outbound::sa_installed(const ipsec::Sa& sa, Time now) {
+  if (sa.inbound()) return;
+  if (queues_.size() <= sa.tunnel().value()) queues_.resize(sa.tunnel().value() + 1);
+  drain(sa.tunnel(), now);
+}
+
+void Outbound::process(std::span<const wire::Packet> burst, Time now) {
+  for (const wire::Packet& packet : burst) process_one(packet, now);
+  flush();
+}
+
+// Blocks 160–162: which packets need which SA.
+void Outbound::process_one(const wire::Packet& packet, Time now) {
+  const auto ip = wire::parse_ipv4(packet.bytes());
+  if (!ip) return drop(Drop::kTruncated);
+  const auto flow = policy::flow_of(*ip);
+  if (!flow) return drop(Drop::kFragment);
+  const policy::Rule* rule = filters_ == nullptr ? nullptr : filters_->find(policy::Direction::kOutbound, *flow);
+  if (rule == nullptr) return drop(Drop::kNoFilter);
+  switch (rule->action) {
+    case policy::Action::kDeny:
+      return drop(Drop::kFilterDenied);
+    case policy::Action::kPermit:
+      return send_clear(packet);
+    case policy::Action::kProtect:
+      return protect(rule->tunnel, packet, now);
+  }
+}
+
+void Outbound::protect(ipsec::TunnelId tunnel, const wire::Packet& packet, Time now) {
+  ipsec::Sa* sa = parts_.sad.find_outbound(tunnel);
+  if (sa == nullptr || tunnel.value() >= queues_.size()) return drop(Drop::kNoOutboundSa);
+  const auto cut = Segmenter::of(packet);
+  if (!cut) return drop(Drop::kMalformed);
+  const std::size_t outer = ipsec::encap_size(sa->parameters().suite, cut->largest()) + kUdpOverhead;
+  if (outer > config_.network_mtu || outer > kSlot) return drop(Drop::kTooBig);
+
+  Queue& queue = queues_[tunnel.value()];
+  const bool overtakes = !queue.packets.empty();
+  const std::uint32_t sent = overtakes ? 0 : transmit(*sa, *cut, 0, cut->count(), now);
+  if (sent == cut->count()) return;
+  Held* held = pool_.append(queue.packets, packet, now);
+  if (held == nullptr) {
+    drop(Drop::kHoldFull, cut->count() - sent);
+    if (!overtakes) parts_.lessee.forget_want(sa->id());
+    return;
+  }
+  held->segments_sent = sent;
+  queue.segments += cut->count() - sent;
+  counters_.held.add();
+  if (overtakes) {
+    drain(tunnel, now);
+  } else {
+    ++waiting_tunnels_;
+  }
+}
+
+// Blocks 162–164. Sends segments from index `from` on, as far as there are numbers, and returns the index of the
+// first that is left. `want`: the segments ready for this SA, also those of packets behind this one.
+std::uint32_t Outbound::transmit(ipsec::Sa& sa, const Segmenter& cut, std::uint32_t from, std::uint32_t want,
+                                 Time now) {
+  for (; from < cut.count(); ++from, --want) {
+    if (numbers_sa_ != sa.id() || numbers_.count == 0 || now >= numbers_.stop) {
+      numbers_sa_ = sa.id();
+      numbers_ = parts_.lessee.take(sa.id(), want, now);
+      if (!numbers_) break;
+    }
+    add(sa, cut, from);
+    numbers_.first = SeqNo(numbers_.first.value() + 1);
+    --numbers_.count;
+  }
+  return from;
+}
+
+void Outbound::add(ipsec::Sa& sa, const Segmenter& cut, std::uint32_t index) {
+  if (train_.sa != &sa || train_.count == wire::kBurst) flush();
+  const Segment segment = cut.segment(index, headers_[train_.count]);
+  requests_[train_.count] = {.sa = &sa,
+                             .seq = numbers_.first,
+                             .header = segment.header,
+                             .payload = segment.payload,
+                             .out = memory_.get() + train_.bytes,
+                             .drop = std::nullopt};
+  train_.sa = &sa;
+  train_.stop = std::min(train_.stop, numbers_.stop);
+  train_.last = numbers_.first;
+  train_.bytes += ipsec::encap_size(sa.parameters().suite, segment.size());
+  ++train_.count;
+}
+
+// Block 164: encrypt the gathered segments in one burst and send them in one call, if their numbers may still be
+// used.
+void Outbound::flush() {
+  if (train_.count == 0) return;
+  ipsec::Sa& sa = *train_.sa;
+  const auto requests = std::span(requests_).first(train_.count);
+  ipsec::encap(parts_.engine, requests);
+  std::size_t ready = 0;
+  for (const ipsec::EncapRequest& request : requests) {
+    if (request.drop) {
+      drop(*request.drop);
+      continue;
+    }
+    fill(sa, request, outgoing_[ready++]);
+  }
+  const sequence::Numbers deadline{.first = train_.last, .count = 1, .stop = train_.stop};
+  if (parts_.lessee.still_valid(deadline, parts_.sink.now())) {
+    parts_.sink.send_protected(sa.parameters(), std::span(outgoing_).first(ready));
+    counters_.trains.add();
+  } else {
+    drop(Drop::kLeaseExpired, ready);
+  }
+  parts_.lessee.sent(sa.id(), train_.last);
+  train_ = Train{};
+}
+
+void Outbound::fill(const ipsec::Sa& sa, const ipsec::EncapRequest& request, wire::Outgoing& out) {
+  const ipsec::SaParameters& p = sa.parameters();
+  const std::size_t inner = request.header.size() + request.payload.size();
+  out = wire::Outgoing{};
+  out.traffic_class = ipsec::outer_traffic_class(request.header[1]);
+  out.body = request.out;
+  out.body_size = static_cast<std::uint32_t>(ipsec::encap_size(p.suite, inner));
+  out.source = {p.local, p.local_port};
+  out.destination = {p.remote, p.remote_port};
+  if (!p.udp_encapsulation) {
+    out.head_size = wire::kIpv4HeaderSize;
+    wire::build_ipv4(std::span(out.head).first<wire::kIpv4HeaderSize>(),
+                     {.source = p.local,
+                      .destination = p.remote,
+                      .protocol = wire::kProtocolEsp,
+                      .id = next_ip_id_++,
+                      .traffic_class = out.traffic_class},
+                     out.body_size);
+  }
+  counters_.encrypted_packets.add();
+  counters_.encrypted_bytes.add(inner);
+}
+
+void Outbound::send_clear(const wire::Packet& packet) {
+  const auto cut = Segmenter::of(packet);
+  if (!cut) return drop(Drop::kMalformed);
+  if (cut->largest() > config_.network_mtu) return drop(Drop::kTooBig);
+  flush();  // what was gathered uses the same memory
+  for (std::uint32_t index = 0; index < cut->count();) {
+    std::size_t count = 0;
+    for (; index < cut->count() && count < wire::kBurst; ++index, ++count) {
+      const Segment segment = cut->segment(index, headers_[0]);
+      std::uint8_t* at = memory_.get() + count * kSlot;
+      std::memcpy(at, segment.header.data(), segment.header.size());
+      if (!segment.payload.empty())
+        std::memcpy(at + segment.header.size(), segment.payload.data(), segment.payload.size());
+      outgoing_[count] = wire::Outgoing{};
+      outgoing_[count].body = at;
+      outgoing_[count].body_size = static_cast<std::uint32_t>(segment.size());
+    }
+    parts_.sink.send_clear(std::span(outgoing_).first(count));
+    counters_.clear_packets.add(count);
+  }
+}
+
+void Outbound::retry(Time now) {
+  // drain() may make the lessee append to what is looped over: an index, not an iterator.
+  for (std::size_t i = 0; i < parts_.lessee.granted().size(); ++i) {
+    const ipsec::Sa* sa = parts_.sad.find(parts_.lessee.granted()[i]);
+    if (sa != nullptr) drain(sa->tunnel(), now);
+  }
+}
+
+void Outbound::drain(ipsec::TunnelId tunnel, Time now) {
+  Queue& queue = queues_[tunnel.value()];
+  while (Held* held = pool_.front(queue.packets)) {
+    ipsec::Sa* sa = parts_.sad.find_outbound(tunnel);
+    const auto cut = Segmenter::of(held->packet);
+    CHECK(cut.has_value());  // it was cut once before
+    if (sa == nullptr || parts_.lessee.exhausted(sa->id())) {
+      drop(sa == nullptr ? Drop::kNoOutboundSa : Drop::kSequenceExhausted, cut->count() - held->segments_sent);
+      pop(queue, cut->count() - held->segments_sent);
+      continue;
+    }
+    const std::uint32_t next = transmit(*sa, *cut, held->segments_sent, queue.segments, now);
+    flush();  // the segments lie in the held copy
+    queue.segments -= next - held->segments_sent;
+    held->segments_sent = next;
+    if (next < cut->count()) return;
+    pop(queue, 0);
+  }
+}
+
+void Outbound::pop(Queue& queue, std::uint32_t segments_left) {
+  queue.segments -= segments_left;
+  pool_.pop(queue.packets);
+  if (queue.packets.empty()) --waiting_tunnels_;
+}
+
+void Outbound::tick(Time now) {
+  for (std::size_t tunnel = 0; waiting_tunnels_ > 0 && tunnel < queues_.size(); ++tunnel) expire(tunnel, now);
+}
+
+void Outbound::expire(std::size_t tunnel, Time now) {
+  Queue& queue = queues_[tunnel];
+  bool expired = false;
+  while (const Held* held = pool_.front(queue.packets)) {
+    if (now - held->since < config_.hold_time) return;
+    const std::uint32_t left = Segmenter::of(held->packet)->count() - held->segments_sent;
+    drop(Drop::kHoldExpired, left);
+    pop(queue, left);
+    expired = true;
+  }
+  const ipsec::Sa* sa = parts_.sad.find_outbound(ipsec::TunnelId(static_cast<std::uint32_t>(tunnel)));
+  if (expired && sa != nullptr) parts_.lessee.forget_want(sa->id());
+}
+
+Time Outbound::next_timer() const {
+  Time next = Time::max();
+  if (waiting_tunnels_ == 0) return next;
+  for (const Queue& queue : queues_) {
+    if (const Held* held = pool_.front(queue.packets)) next = std::min(next, held->since + config_.hold_time);
+  }
+  return next;
+}
+
+}  // namespace testudo::target

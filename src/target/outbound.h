@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: Apache-2.0
+// Outbound: what a host's applications send from a DVIPA (spec E1–E4, seed blocks 160–168). Packets come from the
+// TUN, up to 64 KiB at once. The filter says what becomes of each; a protected one gets sequence numbers from the
+// lessee, is cut, encrypted straight into its place in a train, and leaves for the network. Where no number is at
+// hand it waits, bounded, in order; it never leaves in the clear, and never with a number whose lease has run out.
+//
+//   Outbound outbound(config, {engine, sad, lessee, drops, sink});
+//   outbound.set_filters(table);
+//   outbound.process(burst, now);
+//   outbound.retry(now);               // after the lessee got grants
+//   outbound.tick(now);                // at the latest at next_timer()
+//
+// Thread: one worker. Nothing allocates but sa_installed().
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "base/drop.h"
+#include "base/time.h"
+#include "ipsec/esp.h"
+#include "ipsec/sad.h"
+#include "policy/filter_table.h"
+#include "sequence/lessee.h"
+#include "target/hold_pool.h"
+#include "target/segmenter.h"
+#include "wire/packet.h"
+
+namespace testudo::target {
+
+/// Where packets leave. The worker implements it.
+class OutboundSink {
+ public:
+  /// The time now, read anew: the last look at a lease's deadline before the send call.
+  [[nodiscard]] virtual Time now() = 0;
+  /// ESP packets of one SA: in UDP from the SA's local port, or behind an outer IP header in `head`.
+  virtual void send_protected(const ipsec::SaParameters& sa, std::span<const wire::Outgoing> train) = 0;
+  /// Whole IPv4 packets that a filter permits in the clear.
+  virtual void send_clear(std::span<const wire::Outgoing> packets) = 0;
+
+ protected:
+  ~OutboundSink() = default;
+};
+
+struct OutboundConfig {
+  std::uint32_t hold_packets = 256;
+  Duration hold_time = 1s;
+  std::uint32_t network_mtu = 1500;  // bytes of a whole outer packet
+};
+
+struct OutboundCounters {
+  Counter encrypted_packets, encrypted_bytes;  // bytes of inner packets
+  Counter trains;                              // send calls for protected packets
+  Counter clear_packets;
+  Counter held;  // super-segments that had to wait for numbers
+};
+
+class Outbound {
+ public:
+  struct Parts {
+    crypto::Engine& engine;
+    ipsec::Sad& sad;
+    sequence::Lessee& lessee;
+    DropCounters& drops;
+    OutboundSink& sink;
+  };
+
+  Outbound(const OutboundConfig& config, Parts parts);
+
+  void set_filters(const policy::FilterTable* table) { filters_ = table; }
+  /// Makes room for the SA's tunnel, and lets what waits for the tunnel go on with the new SA.
+  void sa_installed(const ipsec::Sa& sa, Time now);
+
+  void process(std::span<const wire::Packet> burst, Time now);
+  /// Sends what waits for SAs that the lessee has numbers for.
+  void retry(Time now);
+  void tick(Time now);
+  [[nodiscard]] Time next_timer() const;
+
+  [[nodiscard]] const OutboundCounters& counters() const { return counters_; }
+
+ private:
+  static constexpr std::size_t kSlot =
+      2048;  // bytes of the train's memory per packet: any ESP packet of an Ethernet MTU
+
+  /// Packets that wait for one tunnel's numbers, and how many segments they are.
+  struct Queue {
+    HoldPool::List packets;
+    std::uint32_t segments = 0;
+  };
+  /// What is gathered for one send call: one SA, numbers in order.
+  struct Train {
+    ipsec::Sa* sa = nullptr;
+    std::size_t count = 0;
+    std::size_t bytes = 0;
+    Time stop = Time::max();  // earliest deadline of its leases
+    SeqNo last;
+  };
+
+  void drop(Drop reason, std::uint64_t n = 1) { parts_.drops.count(reason, n); }
+  void process_one(const wire::Packet& packet, Time now);
+  void protect(ipsec::TunnelId tunnel, const wire::Packet& packet, Time now);
+  void send_clear(const wire::Packet& packet);
+  std::uint32_t transmit(ipsec::Sa& sa, const Segmenter& cut, std::uint32_t from, std::uint32_t want, Time now);
+  void add(ipsec::Sa& sa, const Segmenter& cut, std::uint32_t index);
+  void fill(const ipsec::Sa& sa, const ipsec::EncapRequest& request, wire::Outgoing& out);
+  void flush();
+  void drain(ipsec::TunnelId tunnel, Time now);
+  void pop(Queue& queue, std::uint32_t segments_left);
+  void expire(std::size_t tunnel, Time now);
+
+  OutboundConfig config_;
+  Parts parts_;
+  const policy::FilterTable* filters_ = nullptr;
+  HoldPool pool_;
+  std::vector<Queue> queues_;        // by TunnelId
+  std::size_t waiting_tunnels_ = 0;  // queues that are not empty
+  std::uint16_t next_ip_id_ = 0;
+  Train train_;
+  SaId numbers_sa_;            // whose numbers these are
+  sequence::Numbers numbers_;  // taken from the lessee, not yet given to a packet
+  std::unique_ptr<std::uint8_t[]> memory_;
+  std::array<ipsec::EncapRequest, wire::kBurst> requests_;
+  std::array<SegmentHeader, wire::kBurst> headers_;
+  std::array<wire::Outgoing, wire::kBurst> outgoing_;
+  OutboundCounters counters_;
+};
+
+}  // namespace testudo::target
