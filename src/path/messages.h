@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the control thread tells a worker, and what a worker tells the control thread: the only things that pass between
-// them, through two bounded queues. Tables come as immutable snapshots or as single SAs whose ownership moves; what a
-// worker no longer needs goes back in an event, so that it never frees memory.
+// What the control thread tells a worker, and what a worker tells the control thread: the only things that pass
+// between them, through two bounded queues. Tables come as immutable snapshots or as single SAs whose ownership
+// moves; what a worker no longer needs goes back in an event, so that it never frees memory.
 #pragma once
 
 #include <cstdint>
@@ -23,7 +23,7 @@ namespace testudo::path {
 
 /// One UDP datagram of IKE (RFC 7296), without the non-ESP marker, between charon and a peer.
 struct IkeDatagram {
-  Endpoint local;   // DVIPA, port 500 or 4500
+  Endpoint local;  // DVIPA, port 500 or 4500
   Endpoint remote;
   std::vector<std::uint8_t> payload;
 };
@@ -66,8 +66,8 @@ struct ForgetNode {
 struct ListConnections {};
 struct ListLeases {};
 
-using Command = std::variant<std::monostate, InstallSa, RemoveSa, SetFilters, SetDistribution, SetDvipaPorts, SetCeiling,
-                             SendIke, ForgetNode, ListConnections, ListLeases>;
+using Command = std::variant<std::monostate, InstallSa, RemoveSa, SetFilters, SetDistribution, SetDvipaPorts,
+                             SetCeiling, SendIke, ForgetNode, ListConnections, ListLeases>;
 
 // ---- worker → control ----
 
@@ -102,7 +102,8 @@ struct Retired {
   std::unique_ptr<io::PacketPort> ports[2];
 };
 
-using Event = std::variant<std::monostate, IkeReceived, NeedCeiling, NearExhaustion, UnknownSpi, Connections, Leases, Retired>;
+using Event = std::variant<std::monostate, IkeReceived, NeedCeiling, NearExhaustion, UnknownSpi, Connections,
+                           Leases, Retired>;
 
 using CommandQueue = BoundedQueue<Command>;
 using EventQueue = BoundedQueue<Event>;

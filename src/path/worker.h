@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: Apache-2.0
+// Worker: the data plane of one node. It takes bursts from its ports, runs them through the stages of the owner's
+// and the target's roles, and hands bursts back: ports → stages → ports. Control reaches it through a command
+// queue, and hears from it through an event queue; nothing else is shared.
+//
+//   path::Worker worker(config, {std::move(tun), std::move(raw), std::move(xcf_data), std::move(xcf_fast)},
+//                       std::move(engine), clock, commands, events);
+//   for (;;) {
+//     const path::Worker::Turn turn = worker.turn();
+//     if (!turn.busy) sleep until a descriptor is readable, somebody wakes us, or turn.next_timer has come;
+//   }
+//
+// Thread: the one that calls turn(). counters() may be read anywhere.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "base/drop.h"
+#include "base/time.h"
+#include "crypto/engine.h"
+#include "distributor/inbound.h"
+#include "io/clock.h"
+#include "io/port.h"
+#include "ipsec/sad.h"
+#include "path/messages.h"
+#include "path/worker_counters.h"
+#include "sequence/lessee.h"
+#include "sequence/replay_commits.h"
+#include "sequence/sequencer.h"
+#include "target/inbound.h"
+#include "target/outbound.h"
+#include "wire/fast.h"
+
+namespace testudo::path {
+
+struct WorkerConfig {
+  NodeId self;
+  std::uint32_t incarnation = 0;
+  Endpoint xcf_data;  // this node's own: source of GRE
+  Endpoint xcf_fast;  // source of fast messages
+  distributor::InboundConfig owner_inbound;
+  distributor::SipKey hash_key;
+  target::InboundConfig target_inbound;
+  target::OutboundConfig target_outbound;
+  sequence::SequencerConfig sequencer;
+  sequence::LesseeConfig lessee;
+  sequence::ReplayCommitsConfig commits;
+};
+
+/// Ports that live as long as the worker. Null: there is none.
+struct WorkerPorts {
+  std::unique_ptr<io::PacketPort> tun;
+  std::unique_ptr<io::PacketPort> raw;
+  std::unique_ptr<io::PacketPort> xcf_data;
+  std::unique_ptr<io::PacketPort> xcf_fast;
+};
+
+class Worker final : private target::OutboundSink, private target::InboundSink {
+ public:
+  Worker(const WorkerConfig& config, WorkerPorts ports, std::unique_ptr<crypto::Engine> engine,
+         const io::Clock& clock, CommandQueue& commands, EventQueue& events);
+  ~Worker();
+
+  struct Turn {
+    bool busy = false;              // something was done: turn again before sleeping
+    Time next_timer = Time::max();  // when a turn is needed without other cause
+  };
+  /// One round: commands, every port once, timers, fast messages.
+  Turn turn();
+
+  /// Descriptors of all ports, to be waited on. Changes with SetDvipaPorts: generation() tells.
+  [[nodiscard]] std::vector<int> descriptors() const;
+  [[nodiscard]] std::uint64_t generation() const { return generation_; }
+  [[nodiscard]] const WorkerCounters& counters() const { return counters_; }
+
+ private:
+  /// The sockets of one DVIPA.
+  struct DvipaPorts {
+    Ipv4Address dvipa;
+    std::unique_ptr<io::PacketPort> ike;
+    std::unique_ptr<io::PacketPort> nat_t;
+  };
+  using Burst = std::array<wire::Packet, wire::kBurst>;
+
+  // worker_commands.cc: what control says
+  bool apply_commands();
+  void apply(InstallSa& command);
+  void apply(RemoveSa& command);
+  void apply(SetFilters& command);
+  void apply(SetDistribution& command);
+  void apply(SetDvipaPorts& command);
+  void apply(SetCeiling& command);
+  void apply(SendIke& command);
+  void apply(ForgetNode& command);
+  void apply(ListConnections& command);
+  void apply(ListLeases& command);
+  void apply(std::monostate&) {}
+  void emit(Event event);
+  void send_events();
+  void retire(std::unique_ptr<ipsec::Sa> sa);
+
+  // worker.cc: ports → stages → ports
+  bool receive_dvipas();
+  bool receive_raw();
+  bool receive_xcf();
+  bool receive_tun();
+  void act(std::span<const distributor::Verdict> verdicts, std::span<const wire::Packet> burst);
+  void forward(const wire::Outgoing& out, NodeId target);
+  void send_forwarded();
+  void deliver_local(std::span<const std::uint8_t> packet);
+  void send_local();
+
+  // worker_fast.cc: leases and replay commits
+  bool receive_fast();
+  void handle_fast(std::span<const std::uint8_t> bytes, NodeId from);
+  void run_timers();
+  void send_fast();
+  void sequencer_events();
+
+  // target::OutboundSink, target::InboundSink
+  Time now() override { return clock_.now(); }
+  void send_protected(const ipsec::SaParameters& sa, std::span<const wire::Outgoing> train) override;
+  void send_clear(std::span<const wire::Outgoing> packets) override;
+  void deliver(std::span<const wire::Outgoing> packets) override;
+  void unknown_spi(Ipv4Address dvipa, Spi spi, Ipv4Address remote) override;
+
+  DvipaPorts* ports_of(Ipv4Address dvipa);
+
+  WorkerConfig config_;
+  const io::Clock& clock_;
+  WorkerPorts ports_;
+  std::vector<DvipaPorts> dvipa_ports_;
+  std::uint64_t generation_ = 0;
+  std::unique_ptr<crypto::Engine> engine_;
+  CommandQueue& commands_;
+  EventQueue& events_;
+  std::deque<Event> unsent_events_;  // that the queue had no room for
+
+  DropCounters drops_;
+  ipsec::Sad sad_;
+  std::shared_ptr<const policy::FilterTable> filters_;
+  std::shared_ptr<const distributor::Distribution> distribution_;
+  sequence::Sequencer sequencer_;
+  sequence::Lessee lessee_;
+  sequence::ReplayCommits commits_;
+  distributor::Inbound owner_inbound_;
+  target::Inbound target_inbound_;
+  target::Outbound target_outbound_;
+  wire::FastOutbox outbox_;
+
+  Time now_{};  // of this turn
+  Burst burst_{};
+  std::array<wire::Outgoing, wire::kBurst> forwarded_;
+  std::size_t forwarded_count_ = 0;
+  std::array<wire::Outgoing, wire::kBurst> local_;
+  std::size_t local_count_ = 0;
+  WorkerCounters counters_;
+};
+
+}  // namespace testudo::path
