@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: Apache-2.0
+// OwnerRole: what a node does for the DVIPAs that it owns. Its IKE daemon's SAs and filters go into the local SA
+// cache and to every potential target and backup (spec B2–B5); the sequencer's ceilings are reserved; use is added
+// up over all hosts and the IKE daemon told of expiry (D2, E4).
+//
+//   OwnerRole owner(parts);
+//   owner.became_owner(dvipa, epoch);           // from vipa::Ownership
+//   owner.link_up("t1", hello); owner.received("t1", message);
+//   owner.tick(now);                            // a few times a second
+//
+// Control thread only.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "base/executor.h"
+#include "base/rng.h"
+#include "ike/ike_daemon.h"
+#include "ike/installation.h"
+#include "ike/lifesize.h"
+#include "node/ceilings.h"
+#include "node/config.h"
+#include "node/data_plane.h"
+#include "node/local_sas.h"
+#include "node/log.h"
+#include "vipa/ownership.h"
+#include "vipa/readiness.h"
+#include "xcf/bus.h"
+
+namespace testudo::node {
+
+class OwnerRole final : public ike::IkeEvents {
+ public:
+  struct Parts {
+    const NodeConfig& config;
+    Executor& executor;
+    Rng& rng;
+    xcf::Bus& bus;
+    DataPlane& plane;
+    LocalSas& local_sas;
+    Ceilings& ceilings;
+    vipa::Ownership& ownership;
+    vipa::Readiness& readiness;
+    ike::IkeDaemon* ike;  // null: no charon on this node
+    Log& log;
+    NodeId self;
+    std::function<void()> tables_changed;  // filters or ready targets are others now
+  };
+
+  explicit OwnerRole(Parts parts) : parts_(std::move(parts)) {}
+
+  // ---- ownership ----
+  void became_owner(Ipv4Address dvipa, Epoch epoch);
+  void lost(Ipv4Address dvipa);
+  /// Backups of an owned DVIPA have come or gone.
+  void backups_changed(Ipv4Address dvipa);
+  [[nodiscard]] bool owns(Ipv4Address dvipa) const { return owned_.contains(dvipa); }
+
+  // ---- members ----
+  void link_up(const xcf::v1::Hello& hello);
+  void link_down(const std::string& node);
+  void listener(const std::string& node, NodeId id, const xcf::v1::ListenerUpdate& update);
+  void acknowledged(const std::string& node, const xcf::v1::Ack& ack);
+  void pull(const std::string& node, const xcf::v1::Pull& pull);
+  void lifesize_report(const std::string& node, const xcf::v1::LifesizeReport& report);
+
+  // ---- the local worker ----
+  void need_ceiling(SaId sa, SeqNo last);
+  void near_exhaustion(SaId sa);
+  void used(const LocalSas::Use& use);
+  /// Sends what is queued, and tells the IKE daemon what has expired.
+  void tick();
+
+  // ---- for tables and reports ----
+  struct Owned {
+    Epoch epoch;
+    std::unique_ptr<ike::Installation> installation;
+    std::set<std::string> members;  // that get its SAs and filters
+  };
+  [[nodiscard]] const std::map<Ipv4Address, Owned>& owned() const { return owned_; }
+  [[nodiscard]] const ike::Lifesize& lifesize() const { return lifesize_; }
+  [[nodiscard]] const std::string& charon() const { return charon_; }
+
+  // ---- ike::IkeEvents ----
+  void ike_connected(const std::string& daemon, bool restarted) override;
+  void ike_disconnected(const std::string& reason) override;
+  Result<Spi> allocate_spi(Ipv4Address dvipa, Ipv4Address peer) override;
+  Result<void> add_sa(ipsec::SaParameters sa) override;
+  Result<void> update_sa(ike::SaName name, const ike::SaPath& path) override;
+  Result<ike::SaUse> query_sa(ike::SaName name) override;
+  Result<void> delete_sa(ike::SaName name) override;
+  void flush_sas() override;
+  Result<void> add_policy(const ike::Policy& policy) override;
+  Result<void> delete_policy(const ike::Policy& policy) override;
+  void flush_policies() override;
+  void send_ike(Endpoint local, Endpoint remote, std::span<const std::uint8_t> payload) override;
+  void ike_warning(const std::string& text) override;
+
+ private:
+  Owned* find(Ipv4Address dvipa, Epoch epoch);
+  Result<Owned*> owned_by_us(Ipv4Address dvipa);
+  /// The DVIPA and SA that the IKE daemon means.
+  struct Named {
+    Owned* owned = nullptr;
+    const ipsec::SaParameters* sa = nullptr;
+  };
+  Named named(ike::SaName name);
+  const ipsec::SaParameters* find_sa(SaId id) const;
+  void remove_sa(SaId id);
+  void refresh_members(Ipv4Address dvipa, Owned& owned);
+  void flush_outgoing(Owned& owned);
+  void send_vipa_list(const std::string& node);
+  void broadcast_vipa_list();
+  void tell_expired();
+
+  Parts parts_;
+  std::map<Ipv4Address, Owned> owned_;
+  std::map<std::string, xcf::v1::Hello> links_;  // that are up
+  ike::Lifesize lifesize_;
+  std::string charon_;  // its own description; empty: away
+};
+
+}  // namespace testudo::node

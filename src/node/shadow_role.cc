@@ -1,0 +1,225 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "node/shadow_role.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "ike/sa_message.h"
+
+namespace testudo::node {
+namespace {
+
+constexpr Duration kPullAgain = 20ms;
+
+}  // namespace
+
+// ---- VIPAList (spec A3) ----
+
+void ShadowRole::vipa_list(const xcf::v1::Hello& from, const xcf::v1::VipaList& list) {
+  std::set<Ipv4Address> named;
+  bool changed = false;
+  for (const xcf::v1::Dvipa& record : list.dvipas()) {
+    named.insert(Ipv4Address(record.address()));
+    changed |= learn(from, record);
+  }
+  std::vector<Ipv4Address> gone;
+  for (const auto& [address, dvipa] : dvipas_) {
+    if (dvipa.owner == from.node() && !named.contains(address)) gone.push_back(address);
+  }
+  for (const Ipv4Address address : gone) forget(address);
+  if (!changed && gone.empty()) return;
+  parts_.dvipas_changed();
+  parts_.tables_changed();
+  for (const Ipv4Address address : named) {
+    const auto found = dvipas_.find(address);
+    if (found != dvipas_.end() && found->second.owner == from.node()) tell_listeners(address, found->second);
+  }
+}
+
+bool ShadowRole::learn(const xcf::v1::Hello& from, const xcf::v1::Dvipa& record) {
+  const Ipv4Address address(record.address());
+  const Epoch epoch(record.epoch());
+  Epoch& newest = newest_epochs_[address];
+  if (epoch < newest) {
+    parts_.log.warning("{} claims {} under epoch {}, which is over (the newest is {}): refused", from.node(),
+                       address.to_string(), epoch.value(), newest.value());
+    xcf::v1::Envelope envelope;
+    envelope.mutable_refused()->set_dvipa(record.address());
+    envelope.mutable_refused()->set_epoch(newest.value());
+    envelope.mutable_refused()->set_what("VIPAList");
+    parts_.bus.send(from.node(), envelope);
+    return false;
+  }
+  Dvipa& dvipa = dvipas_[address];
+  const bool new_owner = dvipa.epoch != epoch || dvipa.owner != from.node();
+  newest = epoch;
+  if (new_owner) {
+    dvipa = Dvipa{.record = record,
+                  .epoch = epoch,
+                  .owner = from.node(),
+                  .owner_id = NodeId(static_cast<std::uint16_t>(from.node_id())),
+                  .filters = {},
+                  .listening = {}};
+    parts_.local_sas.remove_others(address, epoch, dvipa.owner_id, parts_.executor.now());
+    parts_.log.info("{} is owned by {}, epoch {}", address.to_string(), dvipa.owner, epoch.value());
+  }
+  dvipa.record = record;
+  return true;
+}
+
+void ShadowRole::forget(Ipv4Address address) {
+  parts_.log.info("{} is no longer owned by {}", address.to_string(), dvipas_.at(address).owner);
+  dvipas_.erase(address);
+  parts_.local_sas.remove_others(address, Epoch(0), NodeId(0), parts_.executor.now());
+}
+
+// ---- SAs and filters (spec B4, B5) ----
+
+std::string ShadowRole::why_refused(const xcf::v1::Hello& from, const xcf::v1::Install& install) const {
+  const Ipv4Address address(install.dvipa());
+  const auto found = dvipas_.find(address);
+  if (found == dvipas_.end()) return fmt::format("{} is no DVIPA that this node knows", address.to_string());
+  if (found->second.owner != from.node() || found->second.epoch != Epoch(install.epoch())) {
+    return fmt::format("epoch {} of {} is not the present one, {} of {}", install.epoch(), from.node(),
+                       found->second.epoch.value(), found->second.owner);
+  }
+  const auto valid = ike::check_install(install);
+  return valid ? "" : valid.error().message;
+}
+
+void ShadowRole::install(const xcf::v1::Hello& from, xcf::v1::Install install) {
+  xcf::v1::Envelope envelope;
+  xcf::v1::Ack& ack = *envelope.mutable_ack();
+  ack.set_number(install.number());
+  ack.set_dvipa(install.dvipa());
+  ack.set_epoch(install.epoch());
+  ack.set_refused(why_refused(from, install));
+  if (ack.refused().empty()) {
+    if (const auto done = apply(dvipas_.at(Ipv4Address(install.dvipa())), install); !done) {
+      ack.set_refused(done.error().message);
+    }
+  }
+  if (!ack.refused().empty()) parts_.log.warning("refused SAs or filters from {}: {}", from.node(), ack.refused());
+  ike::scrub(install);
+  parts_.bus.send(from.node(), envelope);
+}
+
+Result<void> ShadowRole::apply(Dvipa& dvipa, const xcf::v1::Install& install) {
+  const Ipv4Address address(install.dvipa());
+  const Time now = parts_.executor.now();
+  if (install.replace_all()) drop_unlisted(address, dvipa, install);
+  Result<void> result;
+  for (const xcf::v1::Sa& message : install.sas()) {
+    auto sa = ike::sa_from_message(message);
+    if (!sa) return tl::unexpected(sa.error());
+    if (auto done = parts_.local_sas.install(std::move(*sa), dvipa.epoch, dvipa.owner_id, now); !done)
+      result = done;
+  }
+  for (const std::uint64_t id : install.delete_sas()) parts_.local_sas.remove(SaId(id), now);
+  for (const xcf::v1::Filter& filter : install.filters()) dvipa.filters[filter.id()] = filter;
+  for (const std::uint64_t id : install.delete_filters()) dvipa.filters.erase(id);
+  if (install.replace_all() || install.filters_size() > 0 || install.delete_filters_size() > 0)
+    parts_.tables_changed();
+  return result;
+}
+
+// What the owner still has stays as it is, with its replay window; the rest goes.
+void ShadowRole::drop_unlisted(Ipv4Address address, Dvipa& dvipa, const xcf::v1::Install& install) {
+  std::set<SaId> listed;
+  for (const xcf::v1::Sa& sa : install.sas()) listed.insert(SaId(sa.id()));
+  std::vector<SaId> gone;
+  for (const auto& [id, entry] : parts_.local_sas.all()) {
+    if (entry.sa->parameters().local == address && !listed.contains(id)) gone.push_back(id);
+  }
+  for (const SaId id : gone) parts_.local_sas.remove(id, parts_.executor.now());
+  dvipa.filters.clear();
+}
+
+void ShadowRole::unknown_spi(Ipv4Address address, Spi spi, Ipv4Address remote) {
+  const auto found = dvipas_.find(address);
+  if (found == dvipas_.end()) return;
+  const Time now = parts_.executor.now();
+  std::erase_if(pulled_, [now](const auto& entry) { return now - entry.second > 50 * kPullAgain; });
+  const auto [entry, fresh] = pulled_.try_emplace({spi, remote}, now);
+  if (!fresh && now - entry->second < kPullAgain) return;
+  entry->second = now;
+  xcf::v1::Envelope envelope;
+  xcf::v1::Pull& pull = *envelope.mutable_pull();
+  pull.set_dvipa(address.value());
+  pull.set_epoch(found->second.epoch.value());
+  pull.set_spi(spi.value());
+  pull.set_remote(remote.value());
+  parts_.bus.send(found->second.owner, envelope);
+}
+
+void ShadowRole::refused(const std::string& node, const xcf::v1::Refused& refused) {
+  parts_.log.warning("{} refused our {} for {}: it knows epoch {}", node, refused.what(),
+                     Ipv4Address(refused.dvipa()).to_string(), refused.epoch());
+}
+
+// ---- listeners (spec A4) ----
+
+std::set<std::uint16_t> ShadowRole::distributed_listeners(Ipv4Address address, const Dvipa& dvipa) const {
+  std::set<std::uint16_t> ports;
+  for (const io::Listener& listener : listeners_) {
+    if (!listener.address.is_unspecified() && listener.address != address) continue;
+    const auto& distributed = dvipa.record.ports();
+    const bool named = std::find(distributed.begin(), distributed.end(), listener.port) != distributed.end();
+    if (named || dvipa.record.all_ports()) ports.insert(listener.port);
+  }
+  return ports;
+}
+
+void ShadowRole::tell_listeners(Ipv4Address address, Dvipa& dvipa) {
+  const auto ports = distributed_listeners(address, dvipa);
+  const auto tell = [&](std::uint16_t port, bool listening) {
+    xcf::v1::Envelope envelope;
+    xcf::v1::ListenerUpdate& update = *envelope.mutable_listener();
+    update.set_dvipa(address.value());
+    update.set_epoch(dvipa.epoch.value());
+    update.set_port(port);
+    update.set_listening(listening);
+    return parts_.bus.send(dvipa.owner, envelope);
+  };
+  for (const std::uint16_t port : ports) {
+    if (!dvipa.listening.contains(port) && tell(port, true)) dvipa.listening.insert(port);
+  }
+  for (auto port = dvipa.listening.begin(); port != dvipa.listening.end();) {
+    port = !ports.contains(*port) && tell(*port, false) ? dvipa.listening.erase(port) : std::next(port);
+  }
+}
+
+void ShadowRole::listening(const std::set<io::Listener>& listeners) {
+  listeners_ = listeners;
+  for (auto& [address, dvipa] : dvipas_) tell_listeners(address, dvipa);
+}
+
+void ShadowRole::link_up(const std::string& node) {
+  for (auto& [address, dvipa] : dvipas_) {
+    if (dvipa.owner != node) continue;
+    dvipa.listening.clear();
+    tell_listeners(address, dvipa);
+  }
+}
+
+// ---- lifesize (spec D2, E4) ----
+
+void ShadowRole::used(const std::vector<LocalSas::Use>& uses) {
+  std::map<Ipv4Address, xcf::v1::Envelope> reports;
+  for (const LocalSas::Use& use : uses) {
+    const auto found = dvipas_.find(use.dvipa);
+    if (found == dvipas_.end()) continue;
+    xcf::v1::LifesizeReport& report = *reports[use.dvipa].mutable_lifesize();
+    report.set_dvipa(use.dvipa.value());
+    report.set_epoch(found->second.epoch.value());
+    auto& entry = *report.add_used();
+    entry.set_sa(use.sa.value());
+    entry.set_bytes(use.used.bytes);
+    entry.set_packets(use.used.packets);
+  }
+  for (const auto& [address, envelope] : reports) parts_.bus.send(dvipas_.at(address).owner, envelope);
+}
+
+}  // namespace testudo::node

@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: Apache-2.0
+// ShadowRole: what a node does for the DVIPAs that others own: it learns the VIPAList (spec A3), keeps the shadow
+// SA cache and the filters of each (B4, B5), tells the owner which distributed ports have a listening application
+// (A4) and what of each SA's lifesize was used here (D2, E4). Whatever carries an epoch that is over is refused,
+// and its sender told (G5).
+//
+//   ShadowRole shadow(parts);
+//   shadow.received("owner", message);
+//   shadow.listening(ports);              // polled by the node
+//
+// Control thread only.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "base/executor.h"
+#include "io/netlink/host_network.h"
+#include "node/local_sas.h"
+#include "node/log.h"
+#include "xcf/bus.h"
+
+namespace testudo::node {
+
+class ShadowRole {
+ public:
+  struct Parts {
+    Executor& executor;
+    xcf::Bus& bus;
+    LocalSas& local_sas;
+    Log& log;
+    std::function<void()> tables_changed;  // filters or DVIPAs are others now
+    std::function<void()> dvipas_changed;  // the set of DVIPAs is another one now: steering and sockets follow
+  };
+
+  explicit ShadowRole(Parts parts) : parts_(std::move(parts)) {}
+
+  void vipa_list(const xcf::v1::Hello& from, const xcf::v1::VipaList& list);
+  void install(const xcf::v1::Hello& from, xcf::v1::Install install);
+  void refused(const std::string& node, const xcf::v1::Refused& refused);
+  /// The link to an owner is up (again): it has forgotten what listens here.
+  void link_up(const std::string& node);
+
+  /// The TCP ports with a listening socket on this host. Changes go to the owners.
+  void listening(const std::set<io::Listener>& listeners);
+  /// A forwarded packet needs an SA that is not here.
+  void unknown_spi(Ipv4Address dvipa, Spi spi, Ipv4Address remote);
+  /// Reports use to the SAs' owners.
+  void used(const std::vector<LocalSas::Use>& uses);
+
+  struct Dvipa {
+    xcf::v1::Dvipa record;
+    Epoch epoch;
+    std::string owner;
+    NodeId owner_id;
+    std::map<std::uint64_t, xcf::v1::Filter> filters;  // by id
+    std::set<std::uint16_t> listening;                 // told to the owner
+  };
+  [[nodiscard]] const std::map<Ipv4Address, Dvipa>& dvipas() const { return dvipas_; }
+
+ private:
+  bool learn(const xcf::v1::Hello& from, const xcf::v1::Dvipa& record);
+  void forget(Ipv4Address address);
+  [[nodiscard]] std::string why_refused(const xcf::v1::Hello& from, const xcf::v1::Install& install) const;
+  Result<void> apply(Dvipa& dvipa, const xcf::v1::Install& install);
+  void drop_unlisted(Ipv4Address address, Dvipa& dvipa, const xcf::v1::Install& install);
+  void tell_listeners(Ipv4Address address, Dvipa& dvipa);
+  [[nodiscard]] std::set<std::uint16_t> distributed_listeners(Ipv4Address address, const Dvipa& dvipa) const;
+
+  Parts parts_;
+  std::map<Ipv4Address, Dvipa> dvipas_;
+  std::map<Ipv4Address, Epoch> newest_epochs_;  // also of DVIPAs that nobody owns at the moment
+  std::set<io::Listener> listeners_;
+  std::map<std::pair<Spi, Ipv4Address>, Time> pulled_;  // not asked for again within a short time
+};
+
+}  // namespace testudo::node
