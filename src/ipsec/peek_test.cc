@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "ipsec/peek.h"
+
+#include <gtest/gtest.h>
+
+#include <array>
+#include <optional>
+#include <vector>
+
+#include "ipsec/esp.h"
+#include "ipsec/sa_for_test.h"
+
+namespace testudo::ipsec {
+namespace {
+
+using Kind = Peeked::Kind;
+
+Bytes protect(SaPair& pair, const Bytes& inner) {
+  Bytes esp(encap_size(pair.out->parameters().suite, inner.size()));
+  EncapRequest request{
+      .sa = pair.out.get(), .seq = SeqNo(1), .header = inner, .payload = {}, .out = esp.data(), .drop = {}};
+  encap(*pair.engine, {&request, 1});
+  return esp;
+}
+
+Bytes with(Bytes bytes, std::size_t at, std::uint8_t value) {
+  bytes[at] = value;
+  return bytes;
+}
+
+TEST(Peek, TruthTable) {
+  struct Row {
+    const char* what;
+    Bytes inner;
+    Kind kind;
+    std::uint8_t protocol;
+  };
+  const Row rows[] = {
+      {"a segment", inner_packet(1000), Kind::kTcp, 6},
+      {"the smallest segment", inner_packet(40), Kind::kTcp, 6},
+      {"40 bytes of IPv4 options", inner_packet(200, wire::kTcpAck, 40), Kind::kTcp, 6},
+      {"40 bytes of IPv4 options, the smallest segment", inner_packet(80, wire::kTcpAck, 40), Kind::kTcp, 6},
+      {"one byte short of a TCP header", inner_packet(39), Kind::kUndecidable, 6},
+      {"no TCP header at all", inner_packet(20), Kind::kUndecidable, 6},
+      {"a first fragment", with(inner_packet(100), 6, 0x20), Kind::kUndecidable, 0},
+      {"a later fragment", with(inner_packet(100), 7, 1), Kind::kUndecidable, 0},
+      {"IPv6", with(inner_packet(100), 0, 0x65), Kind::kUndecidable, 0},
+      {"header length 16", with(inner_packet(100), 0, 0x44), Kind::kUndecidable, 0},
+      {"UDP", with(inner_packet(100), 9, 17), Kind::kOther, 17},
+      {"ICMP", with(inner_packet(28), 9, 1), Kind::kOther, 1},
+  };
+  for (const auto backend : {crypto::Backend::kIpsecMb, crypto::Backend::kOpenssl}) {
+    for (const crypto::Suite suite : kAllSuites) {
+      SaPair pair(suite, false, backend);
+      for (const Row& row : rows) {
+        const Bytes esp = protect(pair, row.inner);
+        const PeekRequest request{pair.in.get(), esp};
+        Peeked peeked;
+        peek(*pair.engine, {&request, 1}, {&peeked, 1});
+        ASSERT_EQ(peeked.kind, row.kind) << row.what << ", " << crypto::sizes(suite).name;
+        if (row.kind == Kind::kUndecidable) continue;
+        EXPECT_EQ(peeked.protocol, row.protocol) << row.what;
+        EXPECT_EQ(peeked.source.address, Ipv4Address(0x0a000001));
+        EXPECT_EQ(peeked.destination.address, Ipv4Address(0xc0000264));
+        EXPECT_EQ(peeked.source.port, row.kind == Kind::kTcp ? 40000 : 0);
+        EXPECT_EQ(peeked.destination.port, row.kind == Kind::kTcp ? 443 : 0);
+        EXPECT_EQ(peeked.tcp_flags, row.kind == Kind::kTcp ? wire::kTcpAck : 0);
+      }
+    }
+  }
+}
+
+TEST(Peek, LeavesThePacketAsItIsAndCountsNothing) {
+  SaPair pair(crypto::Suite::kAesGcm128Icv16);
+  const Bytes esp = protect(pair, inner_packet(500));
+  const Bytes copy = esp;
+  const PeekRequest request{pair.in.get(), copy};
+  Peeked peeked;
+  peek(*pair.engine, {&request, 1}, {&peeked, 1});
+  EXPECT_EQ(copy, esp);
+  EXPECT_EQ(pair.in->totals().packets.value(), 0u);
+  EXPECT_EQ(pair.in->replay().newest(), SeqNo(0));
+}
+
+TEST(Peek, EveryTruncationIsUndecidableOrReadsOnlyWhatIsThere) {
+  for (const crypto::Suite suite : kAllSuites) {
+    SaPair pair(suite);
+    const Bytes esp = protect(pair, inner_packet(150));
+    for (std::size_t size = 0; size < esp.size(); ++size) {
+      const Bytes cut(esp.begin(), esp.begin() + static_cast<std::ptrdiff_t>(size));  // exact, for the sanitizer
+      const PeekRequest request{pair.in.get(), cut};
+      Peeked peeked;
+      peek(*pair.engine, {&request, 1}, {&peeked, 1});
+      if (!crypto::frame_fits(suite, size)) {
+        ASSERT_EQ(peeked.kind, Kind::kUndecidable) << size;
+      }
+    }
+  }
+}
+
+// Suites mixed, some undecidable: every answer is at its own place.
+TEST(Peek, AnswersABurstInOrder) {
+  std::array<std::unique_ptr<SaPair>, 4> pairs;
+  for (std::size_t i = 0; i < 4; ++i) pairs[i] = std::make_unique<SaPair>(kAllSuites[i]);
+  std::vector<Bytes> packets;
+  std::vector<PeekRequest> requests;
+  for (std::size_t i = 0; i < crypto::kBurstMax; ++i) {
+    Bytes inner = inner_packet(100 + i);
+    inner[20] = 0;
+    inner[21] = static_cast<std::uint8_t>(i);  // source port
+    packets.push_back(protect(*pairs[i % 4], inner));
+    if (i % 7 == 3) packets.back().resize(30);
+  }
+  for (std::size_t i = 0; i < packets.size(); ++i) requests.push_back({pairs[i % 4]->in.get(), packets[i]});
+  std::array<Peeked, crypto::kBurstMax> peeked;
+  peek(*pairs[0]->engine, requests, peeked);
+  for (std::size_t i = 0; i < packets.size(); ++i) {
+    ASSERT_EQ(peeked[i].kind, i % 7 == 3 ? Kind::kUndecidable : Kind::kTcp) << i;
+    if (i % 7 != 3) {
+      EXPECT_EQ(peeked[i].source.port, i);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace testudo::ipsec

@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+// SAs and inner packets for tests.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <cstring>
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "base/check.h"
+#include "base/rng.h"
+#include "ipsec/sa.h"
+#include "wire/ipv4.h"
+#include "wire/tcp.h"
+
+namespace testudo::ipsec {
+
+using Bytes = std::vector<std::uint8_t>;
+
+inline constexpr std::array kAllSuites = {crypto::Suite::kAesGcm128Icv16, crypto::Suite::kAesGcm256Icv16,
+                                          crypto::Suite::kAesCbc128HmacSha256, crypto::Suite::kAesCbc256HmacSha256};
+
+inline std::unique_ptr<crypto::Engine> engine_for_test(crypto::Backend backend = crypto::Backend::kBest) {
+  auto engine = crypto::make_engine(backend);
+  CHECK(engine.has_value());
+  return std::move(*engine);
+}
+
+inline SaParameters parameters_for_test(Direction direction, crypto::Suite suite, std::uint64_t id = 1) {
+  SaParameters p;
+  p.id = SaId(id);
+  p.direction = direction;
+  p.spi = Spi(0xc0ffee00);
+  p.local = Ipv4Address(0xc0000264);
+  p.remote = Ipv4Address(0xc0000201);
+  p.tunnel = "roadwarrior-1";
+  p.suite = suite;
+  p.key = Secret(crypto::sizes(suite).key);
+  SeededRng(7).fill(p.key.mutable_bytes());
+  p.replay_window = 64;
+  return p;
+}
+
+/// A worker's engine and the control thread's factory; both ends of one SA, with the same key.
+struct SaPair {
+  explicit SaPair(crypto::Suite suite, bool esn = false, crypto::Backend backend = crypto::Backend::kBest)
+      : engine(engine_for_test(backend)), factory(engine_for_test(backend), 0xabcdef, rng) {
+    out = make(Direction::kOutbound, suite, esn);
+    in = make(Direction::kInbound, suite, esn);
+  }
+  std::unique_ptr<Sa> make(Direction direction, crypto::Suite suite, bool esn) {
+    SaParameters p = parameters_for_test(direction, suite);
+    p.esn = esn;
+    auto sa = factory.create(std::move(p));
+    CHECK(sa.has_value());
+    return std::move(*sa);
+  }
+
+  SeededRng rng{11};
+  std::unique_ptr<crypto::Engine> engine;
+  SaFactory factory;
+  std::unique_ptr<Sa> out, in;
+};
+
+/// An inner IPv4 packet with a TCP header, `size` bytes in all (at least 20; the TCP header is cut short below 40).
+inline Bytes inner_packet(std::size_t size, std::uint8_t tcp_flags = wire::kTcpAck, std::size_t options = 0) {
+  const std::size_t ip_size = wire::kIpv4HeaderSize + options;
+  Bytes bytes(std::max(size, ip_size + wire::kTcpHeaderSize));
+  for (std::size_t i = 0; i < bytes.size(); ++i) bytes[i] = static_cast<std::uint8_t>(i * 7);
+  wire::build_ipv4(
+      std::span(bytes).first<wire::kIpv4HeaderSize>(),
+      {.source = Ipv4Address(0x0a000001), .destination = Ipv4Address(0xc0000264), .protocol = wire::kProtocolTcp},
+      size - wire::kIpv4HeaderSize);
+  bytes[0] = static_cast<std::uint8_t>(0x40 | ip_size / 4);
+  wire::TcpHeader tcp;
+  tcp.source_port = Be<std::uint16_t>(40000);
+  tcp.destination_port = Be<std::uint16_t>(443);
+  tcp.flags = tcp_flags;
+  std::memcpy(bytes.data() + ip_size, &tcp, sizeof tcp);
+  bytes.resize(size);
+  return bytes;
+}
+
+}  // namespace testudo::ipsec
