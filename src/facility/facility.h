@@ -28,7 +28,7 @@ using Revision = Strong<struct RevisionTag, std::uint64_t>;
 
 struct Entry {
   std::string key;
-  std::string value;
+  std::string value{};
   Revision created;   // revision at which the key came to exist
   Revision modified;  // revision of its last change
 };
@@ -40,8 +40,8 @@ struct Event {
 
 struct CompareAndSet {
   std::string key;
-  Revision expected;  // of Entry::modified; 0: the key must not exist
-  std::string value;
+  Revision expected{};  // of Entry::modified; 0: the key must not exist
+  std::string value{};
   bool with_session = false;  // the key vanishes with this node's session
   /// Not empty: the write happens only if this other key exists with this `created` revision. So a write of an
   /// owner whose epoch is over fails (spec G5).

@@ -217,10 +217,12 @@ void MemoryFacility::on_reachable(std::function<void(bool)> changed) {
 void MemoryFacility::reachability_changed() {
   const bool reachable = store_.reachable(node_);
   later(reachable ? 2 * store_.options_.latency : store_.options_.call_timeout, [this, reachable] {
-    if (store_.reachable(node_) != reachable || reported_reachable_ == reachable) return;
-    reported_reachable_ = reachable;
-    for (const auto& changed : reachable_changed_) changed(reachable);
-    if (reachable) deliver();
+    if (store_.reachable(node_) != reachable) return;
+    const std::weak_ptr alive(alive_);
+    if (std::exchange(reported_reachable_, reachable) != reachable) {
+      for (const auto& changed : reachable_changed_) changed(reachable);
+    }
+    if (reachable && !alive.expired()) deliver();  // also after a break too short to be reported
   });
 }
 
