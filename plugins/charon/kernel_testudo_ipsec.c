@@ -73,10 +73,11 @@ static char *connection_name(void)
 	return name ?: "";
 }
 
+/* A policy leads to a tunnel's name, not to addresses: an SA that moves leaves its policies as they are. */
 METHOD(kernel_ipsec_t, get_features, kernel_feature_t,
 	private_kernel_testudo_ipsec_t *this)
 {
-	return 0;
+	return KERNEL_NO_POLICY_UPDATES;
 }
 
 METHOD(kernel_ipsec_t, get_spi, status_t,
@@ -200,7 +201,7 @@ METHOD(kernel_ipsec_t, update_sa, status_t,
 
 	if (!supported_sa(id, "update an SA") || !is_ipv4(data->new_src) || !is_ipv4(data->new_dst) || data->new_reqid)
 	{
-		return NOT_SUPPORTED;	/* charon replaces the SA instead */
+		return NOT_SUPPORTED;
 	}
 	fill_sa_id(&sa, id);
 	bridge_host(&source, data->new_src);
@@ -215,7 +216,7 @@ METHOD(kernel_ipsec_t, update_sa, status_t,
 	status = this->bridge->order(this->bridge, &message, "update an SA");
 	/* one entry of the two goes: the old one, or the new one when nothing has changed */
 	this->bridge->forget_sa(this->bridge, id->spi, status == SUCCESS ? id->dst : data->new_dst);
-	return status;
+	return status == SUCCESS ? SUCCESS : NOT_SUPPORTED;	/* charon then replaces the SA */
 }
 
 METHOD(kernel_ipsec_t, query_sa, status_t,

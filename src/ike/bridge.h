@@ -29,7 +29,7 @@ class CharonBridge final : public IkeDaemon {
   /// Fails when the folder is missing, the path is longer than a Unix socket's may be (107 bytes), or another
   /// process listens there.
   Result<void> start(IkeEvents& events) override;
-  [[nodiscard]] bool connected() const override { return peer_.open() && greeted_; }
+  [[nodiscard]] bool connected() const override { return peer_.open() && protocol_->greeted(); }
   bool expire(SaName name, Ipv4Address source, Expiry expiry) override;
   bool acquire(const Wanted& wanted) override;
   bool deliver_ike(Endpoint local, Endpoint remote, std::span<const std::uint8_t> payload) override;
@@ -37,7 +37,7 @@ class CharonBridge final : public IkeDaemon {
  private:
   void accept_peer();
   void receive();
-  void handle(std::span<const std::uint8_t> message);
+  void handle(std::span<std::uint8_t> message);
   void disconnect(const std::string& reason);
   bool send(std::span<const std::uint8_t> message);
   Result<void> listen();
@@ -48,7 +48,6 @@ class CharonBridge final : public IkeDaemon {
   std::unique_ptr<BridgeProtocol> protocol_;
   io::Descriptor listener_;
   io::Descriptor peer_;
-  bool greeted_ = false;  // the peer's Hello has come
   std::vector<std::uint8_t> buffer_;
 };
 

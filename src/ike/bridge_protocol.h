@@ -12,6 +12,12 @@
 #include "base/result.h"
 #include "ike/ike_daemon.h"
 
+namespace testudo::bridge {  // generated from plugins/charon/bridge.proto
+class Answer;
+class IkeDatagram;
+class ToNode;
+}  // namespace testudo::bridge
+
 namespace testudo::ike {
 
 inline constexpr std::size_t kBridgeMessageMax = 128 * 1024;  // bytes
@@ -19,10 +25,13 @@ inline constexpr std::size_t kIkePayloadMax = 65'535 - 28;    // bytes of a UDP 
 
 class BridgeProtocol {
  public:
-  explicit BridgeProtocol(IkeEvents& events) : events_(events) {}
+  /// `instance`: of this node's life, never 0; a charon that meets another one gives up the SAs it has.
+  BridgeProtocol(IkeEvents& events, std::uint64_t instance) : events_(events), instance_(instance) {}
 
+  /// A new connection: the next message must be a Hello.
+  void reset() { greeted_ = false; }
   /// Handles one message of the plugin. Returns the answer to send, empty for none; an error ends the connection.
-  /// The first message must be a Hello. `message` is zeroed when it held keys.
+  /// `message` is zeroed: it may have held keys.
   Result<std::string> handle(std::span<std::uint8_t> message);
 
   [[nodiscard]] bool greeted() const { return greeted_; }
@@ -32,8 +41,14 @@ class BridgeProtocol {
   static std::string deliver_ike(Endpoint local, Endpoint remote, std::span<const std::uint8_t> payload);
 
  private:
+  Result<std::string> greet(const bridge::ToNode& message);
+  [[nodiscard]] bridge::Answer answer(const bridge::ToNode& message);
+  void send_ike(const bridge::IkeDatagram& message);
+
   IkeEvents& events_;
+  const std::uint64_t instance_;
   bool greeted_ = false;
+  std::uint32_t charons_ = 0;  // processes that have greeted; the current one's generation is one less
 };
 
 }  // namespace testudo::ike

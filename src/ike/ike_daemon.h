@@ -42,8 +42,8 @@ struct SaUse {
 
 /// New outer addresses of an SA: a NAT has given the peer another mapping, or it moved (RFC 4555).
 struct SaPath {
-  Endpoint local;
-  Endpoint remote;
+  Endpoint source;
+  Endpoint destination;
   bool udp_encapsulation = false;
 };
 
@@ -61,9 +61,9 @@ class IkeEvents {
   IkeEvents& operator=(const IkeEvents&) = delete;
   virtual ~IkeEvents() = default;
 
-  /// The daemon has come. `restarted`: it is a new process that knows no SA: what its predecessor has installed has
-  /// nobody who would rekey or delete it. The node keeps such SAs for the traffic they carry until their hard
-  /// limit, or until the peer has negotiated anew; see docs/charon.md.
+  /// The daemon has come. `restarted`: it is another process than the one before and knows none of the SAs that are
+  /// installed. They carry traffic on until their hard limit, which the node itself then enforces, or until the
+  /// peer has negotiated anew (Installation::daemon_restarted()).
   virtual void ike_connected(const std::string& daemon, bool restarted) = 0;
   virtual void ike_disconnected(const std::string& reason) = 0;
 

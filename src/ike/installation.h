@@ -19,6 +19,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/address.h"
@@ -58,12 +59,22 @@ class Installation {
   [[nodiscard]] const std::map<SaId, ipsec::SaParameters>& sas() const { return sas_; }
 
   // ---- filters ----
-  /// A filter that is there already (all but its id equal) is counted, not doubled. True: the list has changed.
+  // Of filters with the same direction, selectors and priority the one that came last is in force, as in a kernel;
+  // the others wait, and come back when it goes.
+  /// A filter that is there already (all but its id equal) is counted, not doubled. True: what is in force has
+  /// changed. One that an IKE daemon before the current one has left behind goes for good when it is replaced, and
+  /// its SAs with it: take_deleted() names them.
   bool add_filter(const xcf::v1::Filter& filter);
-  /// True: that was the last use, the filter is gone. False for an unknown one as well.
+  /// True: what is in force has changed. An unknown filter is ignored.
   bool delete_filter(const xcf::v1::Filter& filter);
-  /// With ids, in the order in which they came.
+  /// SAs that add_filter() has deleted since the last call: the owner's own data plane must drop them too.
+  std::vector<SaId> take_deleted() { return std::exchange(deleted_, {}); }
+  /// In force, with ids, in the order of their ids.
   [[nodiscard]] std::vector<xcf::v1::Filter> filters() const;
+
+  /// A new process of the IKE daemon has come and knows nothing of what is here: it stays until replaced. Filters
+  /// that name no tunnel are the operator's, and not concerned.
+  void daemon_restarted();
 
   /// Deletes all SAs, or all filters, here and at every member. Returns the ids that were there.
   std::vector<SaId> flush_sas();
@@ -99,7 +110,9 @@ class Installation {
   struct FilterUse {
     xcf::v1::Filter filter;
     std::size_t uses = 0;
+    bool orphaned = false;
   };
+  using Stack = std::vector<FilterUse>;  // of equal selectors; the last one is in force
 
   xcf::v1::Install begin();
   void queue(const xcf::v1::Install& change);
@@ -108,17 +121,19 @@ class Installation {
   [[nodiscard]] bool spi_taken(Spi spi) const;
   void forget_allocation(Spi spi);
   void erase_sa(SaId id);
+  void drop_orphans(Stack& stack, xcf::v1::Install& change);
+  [[nodiscard]] bool named_by_a_filter(const std::string& tunnel) const;
 
   const Ipv4Address dvipa_;
   const Epoch epoch_;
   Rng& rng_;
   std::map<SaId, ipsec::SaParameters> sas_;
   std::map<SaName, SaId> by_name_;
-  std::deque<Spi> allocated_;                        // oldest first
-  std::map<std::uint64_t, FilterUse> filters_;       // by id
-  std::map<std::string, std::uint64_t> filter_ids_;  // by content
+  std::deque<Spi> allocated_;             // oldest first
+  std::map<std::string, Stack> filters_;  // by direction, priority and selectors; no stack is empty
   std::map<std::string, Member> members_;
   std::vector<Outgoing> outgoing_;
+  std::vector<SaId> deleted_;
   std::uint64_t next_number_ = 1;
   std::uint32_t next_sa_ = 1;
   std::uint64_t next_filter_ = 1;

@@ -29,18 +29,20 @@ namespace testudo::ike {
 Result<crypto::Suite> suite_of(std::uint32_t encryption, std::size_t encryption_key, std::uint32_t integrity,
                                std::size_t integrity_key);
 
-/// The name that an SA and the filters which lead to it share: "cluster{1}". Without a connection's name "{1}".
-[[nodiscard]] std::string tunnel_name(const std::string& connection, std::uint32_t reqid);
+/// The name that an SA and the filters which lead to it share: "cluster{1}". charon counts its reqids from 1
+/// whenever it starts, and SAs of the one before may still carry traffic: from the second charon on, which is
+/// `generation` 1, the name ends in the generation, "cluster{1}@1", so that no filter leads to another peer's SA.
+[[nodiscard]] std::string tunnel_name(const std::string& connection, std::uint32_t reqid, std::uint32_t generation);
 
 /// The smallest list of prefixes that covers exactly [first, last], ascending. At most 62.
 [[nodiscard]] std::vector<Ipv4Prefix> prefixes_of(Ipv4Address first, Ipv4Address last);
 
 /// An SA without its id.
-Result<ipsec::SaParameters> translate(const bridge::AddSa& message);
+Result<ipsec::SaParameters> translate(const bridge::AddSa& message, std::uint32_t generation);
 
 /// A policy of direction FWD and a trap policy (no SA yet) make no filter: the list is empty. Lower filter priority
 /// is looked at first; more specific selectors come first within charon's priority classes, all of which lie below
 /// 1,000,000, the default of static filters.
-Result<Policy> translate(const bridge::Policy& message);
+Result<Policy> translate(const bridge::Policy& message, std::uint32_t generation);
 
 }  // namespace testudo::ike

@@ -1,0 +1,217 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "ike/bridge_protocol.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <optional>
+
+#include "base/secret.h"
+#include "bridge.pb.h"
+#include "ike/translation.h"
+
+namespace testudo::ike {
+namespace {
+
+constexpr std::uint32_t kVersion = 1;
+constexpr std::uint16_t kIkePort = 500;
+constexpr std::uint32_t kPortMax = 65'535;
+constexpr std::size_t kErrorMax = 1000;  // bytes
+constexpr std::size_t kMarkerSize = 4;   // RFC 7296 section 2.23, RFC 3948 section 2.2
+
+/// charon adds the non-ESP marker, and expects it, when neither port is 500; path::IkeDatagram never has it.
+bool carries_marker(Endpoint a, Endpoint b) { return a.port != kIkePort && b.port != kIkePort; }
+
+void wipe(std::string& key) { zero({reinterpret_cast<std::uint8_t*>(key.data()), key.size()}); }
+
+std::optional<Endpoint> endpoint_of(const bridge::Host& host) {
+  if (host.port() > kPortMax) return std::nullopt;
+  return Endpoint{Ipv4Address(host.address()), static_cast<std::uint16_t>(host.port())};
+}
+
+void set_host(bridge::Host* host, Endpoint endpoint) {
+  host->set_address(endpoint.address.value());
+  host->set_port(endpoint.port);
+}
+
+SaName name_of(const bridge::SaId& id) { return {Spi(id.spi()), Ipv4Address(id.destination().address())}; }
+
+void set_error(bridge::Answer& answer, const std::string& text) { answer.set_error(text.substr(0, kErrorMax)); }
+
+void set_result(bridge::Answer& answer, const Result<void>& result) {
+  if (!result) set_error(answer, result.error().message);
+}
+
+void get_spi(IkeEvents& events, const bridge::GetSpi& m, bridge::Answer& answer) {
+  constexpr std::uint32_t kEsp = 50;
+  if (m.protocol() != kEsp) return set_error(answer, "only ESP is supported: no ah_proposals");
+  const auto spi = events.allocate_spi(Ipv4Address(m.destination().address()), Ipv4Address(m.source().address()));
+  if (!spi) return set_error(answer, spi.error().message);
+  answer.set_spi(spi->value());
+}
+
+void add_sa(IkeEvents& events, const bridge::AddSa& m, std::uint32_t generation, bridge::Answer& answer) {
+  auto sa = translate(m, generation);
+  if (!sa) return set_error(answer, sa.error().message);
+  set_result(answer, events.add_sa(std::move(*sa)));
+}
+
+void update_sa(IkeEvents& events, const bridge::UpdateSa& m, bridge::Answer& answer) {
+  const auto source = endpoint_of(m.new_source());
+  const auto destination = endpoint_of(m.new_destination());
+  if (!source || !destination) return set_error(answer, "UDP port above 65535");
+  if (m.encapsulation() && (source->port == 0 || destination->port == 0)) {
+    return set_error(answer, "SA with UDP encapsulation, but without ports");
+  }
+  set_result(answer, events.update_sa(name_of(m.id()), {*source, *destination, m.encapsulation()}));
+}
+
+void query_sa(IkeEvents& events, const bridge::QuerySa& m, bridge::Answer& answer) {
+  const auto use = events.query_sa(name_of(m.id()));
+  if (!use) return set_error(answer, use.error().message);
+  answer.set_bytes(use->bytes);
+  answer.set_packets(use->packets);
+  answer.set_used(use->used);
+  answer.set_idle_seconds(use->idle_seconds);
+}
+
+enum class Change : std::uint8_t { kAdd, kDelete };
+
+void policy(IkeEvents& events, const bridge::Policy& m, Change change, std::uint32_t generation,
+            bridge::Answer& answer) {
+  const auto translated = translate(m, generation);
+  if (!translated) return set_error(answer, translated.error().message);
+  if (translated->filters.empty()) return;
+  set_result(answer, change == Change::kAdd ? events.add_policy(*translated) : events.delete_policy(*translated));
+}
+
+}  // namespace
+
+Result<std::string> BridgeProtocol::handle(std::span<std::uint8_t> message) {
+  bridge::ToNode m;
+  const bool parsed =
+      message.size() <= kBridgeMessageMax && m.ParseFromArray(message.data(), static_cast<int>(message.size()));
+  zero(message);
+  if (!parsed) return fail(fmt::format("message of {} bytes is malformed", message.size()));
+  if (!greeted_) return greet(m);
+  if (m.has_hello()) return fail("a second Hello on one connection");
+  if (m.has_ike()) {
+    send_ike(m.ike());
+    return std::string();
+  }
+  bridge::ToCharon reply;
+  *reply.mutable_answer() = answer(m);
+  reply.mutable_answer()->set_request(m.request());
+  if (m.has_add_sa()) {
+    wipe(*m.mutable_add_sa()->mutable_encryption_key());
+    wipe(*m.mutable_add_sa()->mutable_integrity_key());
+  }
+  return m.request() == 0 ? std::string() : reply.SerializeAsString();
+}
+
+Result<std::string> BridgeProtocol::greet(const bridge::ToNode& m) {
+  if (!m.has_hello()) return fail("the first message is not a Hello");
+  if (m.hello().version() != kVersion) {
+    return fail(
+        fmt::format("the charon plugin speaks version {} of the bridge, this node {}: install both from one build",
+                    m.hello().version(), kVersion));
+  }
+  greeted_ = true;
+  if (m.hello().starts() || charons_ == 0) ++charons_;
+  events_.ike_connected(m.hello().daemon().substr(0, kErrorMax), m.hello().starts() && charons_ > 1);
+  bridge::ToCharon reply;
+  reply.mutable_welcome()->set_instance(instance_);
+  return reply.SerializeAsString();
+}
+
+bridge::Answer BridgeProtocol::answer(const bridge::ToNode& m) {
+  bridge::Answer answer;
+  const std::uint32_t generation = charons_ - 1;
+  switch (m.message_case()) {
+    case bridge::ToNode::kGetSpi:
+      get_spi(events_, m.get_spi(), answer);
+      break;
+    case bridge::ToNode::kAddSa:
+      add_sa(events_, m.add_sa(), generation, answer);
+      break;
+    case bridge::ToNode::kUpdateSa:
+      update_sa(events_, m.update_sa(), answer);
+      break;
+    case bridge::ToNode::kQuerySa:
+      query_sa(events_, m.query_sa(), answer);
+      break;
+    case bridge::ToNode::kDeleteSa:
+      set_result(answer, events_.delete_sa(name_of(m.delete_sa().id())));
+      break;
+    case bridge::ToNode::kFlushSas:
+      events_.flush_sas();
+      break;
+    case bridge::ToNode::kAddPolicy:
+      policy(events_, m.add_policy().policy(), Change::kAdd, generation, answer);
+      break;
+    case bridge::ToNode::kDeletePolicy:
+      policy(events_, m.delete_policy().policy(), Change::kDelete, generation, answer);
+      break;
+    case bridge::ToNode::kFlushPolicies:
+      events_.flush_policies();
+      break;
+    default:
+      set_error(answer, "the node does not know this request");
+  }
+  return answer;
+}
+
+void BridgeProtocol::send_ike(const bridge::IkeDatagram& m) {
+  const auto local = endpoint_of(m.source());
+  const auto remote = endpoint_of(m.destination());
+  if (!local || !remote) return;
+  std::span payload(reinterpret_cast<const std::uint8_t*>(m.payload().data()), m.payload().size());
+  if (payload.empty() || payload.size() > kIkePayloadMax) return;
+  const bool keepalive = payload.size() == 1;  // 0xff, without a marker
+  if (carries_marker(*local, *remote) && !keepalive) {
+    if (payload.size() <= kMarkerSize) return;
+    payload = payload.subspan(kMarkerSize);
+  }
+  events_.send_ike(*local, *remote, payload);
+}
+
+std::string BridgeProtocol::expire(SaName name, Ipv4Address source, Expiry expiry) {
+  bridge::ToCharon m;
+  bridge::SaId* id = m.mutable_expire()->mutable_id();
+  id->mutable_source()->set_address(source.value());
+  id->mutable_destination()->set_address(name.destination.value());
+  id->set_spi(name.spi.value());
+  id->set_protocol(50);
+  m.mutable_expire()->set_hard(expiry == Expiry::kHard);
+  return m.SerializeAsString();
+}
+
+std::string BridgeProtocol::acquire(const Wanted& wanted) {
+  const auto fill = [&](bridge::Selector* selector, Endpoint endpoint) {
+    selector->set_first(endpoint.address.value());
+    selector->set_last(endpoint.address.value());
+    selector->set_protocol(wanted.protocol);
+    selector->set_first_port(endpoint.port);
+    selector->set_last_port(endpoint.port == 0 ? kPortMax : endpoint.port);
+  };
+  bridge::ToCharon m;
+  m.mutable_acquire()->set_reqid(wanted.reqid);
+  fill(m.mutable_acquire()->mutable_source(), wanted.source);
+  fill(m.mutable_acquire()->mutable_destination(), wanted.destination);
+  return m.SerializeAsString();
+}
+
+std::string BridgeProtocol::deliver_ike(Endpoint local, Endpoint remote, std::span<const std::uint8_t> payload) {
+  bridge::ToCharon m;
+  bridge::IkeDatagram* ike = m.mutable_ike();
+  set_host(ike->mutable_source(), remote);
+  set_host(ike->mutable_destination(), local);
+  std::string& bytes = *ike->mutable_payload();
+  const bool keepalive = payload.size() == 1;
+  if (carries_marker(local, remote) && !keepalive) bytes.assign(kMarkerSize, '\0');
+  bytes.append(reinterpret_cast<const char*>(payload.data()), payload.size());
+  return m.SerializeAsString();
+}
+
+}  // namespace testudo::ike

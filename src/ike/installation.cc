@@ -1,0 +1,331 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "ike/installation.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "base/check.h"
+#include "ike/sa_message.h"
+
+namespace testudo::ike {
+namespace {
+
+constexpr std::uint32_t kSpiMin = 256;  // RFC 4303 section 2.1
+constexpr std::size_t kUnacknowledgedMax = 65'536;
+
+/// What makes two filters rivals: where and what they match.
+std::string key_of(const xcf::v1::Filter& f) {
+  return fmt::format("{} {} {:x}/{} {:x}/{} {} {}-{} {}-{}", f.outbound(), f.priority(), f.source(),
+                     f.source_prefix(), f.destination(), f.destination_prefix(), f.protocol(),
+                     f.source_port_first(), f.source_port_last(), f.destination_port_first(),
+                     f.destination_port_last());
+}
+
+bool same_effect(const xcf::v1::Filter& a, const xcf::v1::Filter& b) {
+  return a.action() == b.action() && a.tunnel() == b.tunnel();
+}
+
+}  // namespace
+
+Installation::Installation(Ipv4Address dvipa, Epoch epoch, Rng& rng) : dvipa_(dvipa), epoch_(epoch), rng_(rng) {}
+
+// ---- SAs ----
+
+bool Installation::spi_taken(Spi spi) const {
+  return by_name_.contains({spi, dvipa_}) || std::ranges::find(allocated_, spi) != allocated_.end();
+}
+
+void Installation::forget_allocation(Spi spi) {
+  const auto found = std::ranges::find(allocated_, spi);
+  if (found != allocated_.end()) allocated_.erase(found);
+}
+
+Spi Installation::allocate_spi() {
+  Spi spi;
+  do {
+    spi = Spi(static_cast<std::uint32_t>(rng_.next()));
+  } while (spi.value() < kSpiMin || spi_taken(spi));
+  if (allocated_.size() == kSpisAllocatedMax) allocated_.pop_front();
+  allocated_.push_back(spi);
+  return spi;
+}
+
+Result<SaId> Installation::add_sa(ipsec::SaParameters sa) {
+  if (sa.local != dvipa_) {
+    return fail(
+        fmt::format("SA for {}, but this is the installation of {}", sa.local.to_string(), dvipa_.to_string()));
+  }
+  const SaName name = name_of(sa);
+  if (by_name_.contains(name)) {
+    return fail(fmt::format("an SA with SPI {:08x} to {} is installed already", name.spi.value(),
+                            name.destination.to_string()));
+  }
+  CHECK(next_sa_ != 0);  // 2^32 SAs under one epoch
+  const SaId id((epoch_.value() & 0xffff'ffff) << 32 | next_sa_++);
+  sa.id = id;
+  if (sa.direction == ipsec::Direction::kInbound) forget_allocation(sa.spi);
+  by_name_[name] = id;
+  xcf::v1::Install change = begin();
+  *change.add_sas() = sa_to_message(sa);
+  sas_.emplace(id, std::move(sa));
+  queue(change);
+  scrub(change);
+  return id;
+}
+
+Result<SaId> Installation::update_sa(SaName name, const SaPath& path) {
+  const auto found = by_name_.find(name);
+  if (found == by_name_.end()) {
+    return fail(
+        fmt::format("no SA with SPI {:08x} to {} to update", name.spi.value(), name.destination.to_string()));
+  }
+  const SaId id = found->second;
+  ipsec::SaParameters& sa = sas_.at(id);
+  const bool inbound = sa.direction == ipsec::Direction::kInbound;
+  const Endpoint& local = inbound ? path.destination : path.source;
+  const Endpoint& remote = inbound ? path.source : path.destination;
+  if (local.address != dvipa_) {
+    return fail(fmt::format("an SA of {} cannot move to {}", dvipa_.to_string(), local.address.to_string()));
+  }
+  const SaName moved{name.spi, path.destination.address};
+  if (moved != name && by_name_.contains(moved)) {
+    return fail(fmt::format("an SA with SPI {:08x} to {} is installed already", moved.spi.value(),
+                            moved.destination.to_string()));
+  }
+  by_name_.erase(found);
+  by_name_[moved] = id;
+  sa.remote = remote.address;
+  sa.udp_encapsulation = path.udp_encapsulation;
+  sa.local_port = path.udp_encapsulation ? local.port : std::uint16_t{4500};
+  sa.remote_port = path.udp_encapsulation ? remote.port : std::uint16_t{4500};
+  xcf::v1::Install change = begin();
+  *change.add_sas() = sa_to_message(sa);
+  queue(change);
+  scrub(change);
+  return id;
+}
+
+void Installation::erase_sa(SaId id) {
+  const auto found = sas_.find(id);
+  CHECK(found != sas_.end());
+  by_name_.erase(name_of(found->second));
+  sas_.erase(found);
+  for (auto& [node, member] : members_) member.holds.erase(id);
+}
+
+std::optional<SaId> Installation::delete_sa(SaName name) {
+  const auto found = by_name_.find(name);
+  if (found == by_name_.end()) {
+    if (name.destination == dvipa_) forget_allocation(name.spi);
+    return std::nullopt;
+  }
+  const SaId id = found->second;
+  erase_sa(id);
+  xcf::v1::Install change = begin();
+  change.add_delete_sas(id.value());
+  queue(change);
+  return id;
+}
+
+const ipsec::SaParameters* Installation::find(SaId id) const {
+  const auto found = sas_.find(id);
+  return found == sas_.end() ? nullptr : &found->second;
+}
+
+const ipsec::SaParameters* Installation::find(SaName name) const {
+  const auto found = by_name_.find(name);
+  return found == by_name_.end() ? nullptr : find(found->second);
+}
+
+std::vector<SaId> Installation::flush_sas() {
+  std::vector<SaId> gone;
+  xcf::v1::Install change = begin();
+  for (const auto& [id, sa] : sas_) {
+    gone.push_back(id);
+    change.add_delete_sas(id.value());
+  }
+  for (const SaId id : gone) erase_sa(id);
+  allocated_.clear();
+  if (!gone.empty()) queue(change);
+  return gone;
+}
+
+// ---- filters ----
+
+bool Installation::add_filter(const xcf::v1::Filter& filter) {
+  Stack& stack = filters_[key_of(filter)];
+  for (FilterUse& use : stack) {
+    if (!same_effect(use.filter, filter)) continue;
+    ++use.uses;
+    use.orphaned = false;
+    return false;
+  }
+  xcf::v1::Install change = begin();
+  if (!stack.empty()) change.add_delete_filters(stack.back().filter.id());
+  xcf::v1::Filter numbered = filter;
+  numbered.set_id(next_filter_++);
+  *change.add_filters() = numbered;
+  drop_orphans(stack, change);
+  stack.push_back({.filter = std::move(numbered), .uses = 1});
+  queue(change);
+  return true;
+}
+
+void Installation::drop_orphans(Stack& stack, xcf::v1::Install& change) {
+  std::vector<std::string> tunnels;
+  for (const FilterUse& use : stack) {
+    if (use.orphaned) tunnels.push_back(use.filter.tunnel());
+  }
+  std::erase_if(stack, [](const FilterUse& use) { return use.orphaned; });
+  std::vector<SaId> deleted;
+  for (const auto& [id, sa] : sas_) {
+    if (std::ranges::find(tunnels, sa.tunnel) != tunnels.end() && !named_by_a_filter(sa.tunnel))
+      deleted.push_back(id);
+  }
+  for (const SaId id : deleted) {
+    erase_sa(id);
+    change.add_delete_sas(id.value());
+    deleted_.push_back(id);
+  }
+}
+
+bool Installation::named_by_a_filter(const std::string& tunnel) const {
+  return std::ranges::any_of(filters_, [&](const auto& entry) {
+    return std::ranges::any_of(entry.second, [&](const FilterUse& use) { return use.filter.tunnel() == tunnel; });
+  });
+}
+
+bool Installation::delete_filter(const xcf::v1::Filter& filter) {
+  const auto found = filters_.find(key_of(filter));
+  if (found == filters_.end()) return false;
+  Stack& stack = found->second;
+  const auto use = std::ranges::find_if(stack, [&](const FilterUse& u) { return same_effect(u.filter, filter); });
+  if (use == stack.end() || --use->uses != 0) return false;
+  const bool in_force = &*use == &stack.back();
+  xcf::v1::Install change = begin();
+  change.add_delete_filters(use->filter.id());
+  stack.erase(use);
+  if (stack.empty()) {
+    filters_.erase(found);
+  } else {
+    *change.add_filters() = stack.back().filter;
+  }
+  if (in_force) queue(change);
+  return in_force;
+}
+
+std::vector<xcf::v1::Filter> Installation::filters() const {
+  std::vector<xcf::v1::Filter> list;
+  for (const auto& [key, stack] : filters_) list.push_back(stack.back().filter);
+  std::ranges::sort(list, {}, [](const xcf::v1::Filter& f) { return f.id(); });
+  return list;
+}
+
+std::vector<std::uint64_t> Installation::flush_filters() {
+  std::vector<std::uint64_t> gone;
+  xcf::v1::Install change = begin();
+  for (const xcf::v1::Filter& filter : filters()) {
+    gone.push_back(filter.id());
+    change.add_delete_filters(filter.id());
+  }
+  filters_.clear();
+  if (!gone.empty()) queue(change);
+  return gone;
+}
+
+void Installation::daemon_restarted() {
+  allocated_.clear();
+  for (auto& [key, stack] : filters_) {
+    for (FilterUse& use : stack) use.orphaned = !use.filter.tunnel().empty();
+  }
+}
+
+// ---- members ----
+
+xcf::v1::Install Installation::begin() {
+  xcf::v1::Install install;
+  install.set_number(next_number_++);
+  install.set_dvipa(dvipa_.value());
+  install.set_epoch(epoch_.value());
+  return install;
+}
+
+void Installation::note_sent(Member& member, const xcf::v1::Install& message) {
+  Sent sent{.sas = {}, .replace_all = message.replace_all()};
+  for (const xcf::v1::Sa& sa : message.sas()) sent.sas.emplace_back(sa.id());
+  if (member.unacknowledged.size() == kUnacknowledgedMax)
+    member.unacknowledged.erase(member.unacknowledged.begin());
+  member.unacknowledged.emplace(message.number(), std::move(sent));
+}
+
+void Installation::queue_to(const std::string& node, Member& member, const xcf::v1::Install& change) {
+  note_sent(member, change);
+  outgoing_.push_back({node, change});
+}
+
+void Installation::queue(const xcf::v1::Install& change) {
+  for (auto& [node, member] : members_) queue_to(node, member, change);
+}
+
+void Installation::member_up(const std::string& node) {
+  member_down(node);
+  xcf::v1::Install all = begin();
+  all.set_replace_all(true);
+  for (const auto& [id, sa] : sas_) *all.add_sas() = sa_to_message(sa);
+  for (const xcf::v1::Filter& filter : filters()) *all.add_filters() = filter;
+  queue_to(node, members_[node], all);
+  scrub(all);
+}
+
+void Installation::member_down(const std::string& node) {
+  members_.erase(node);
+  std::erase_if(outgoing_, [&](Outgoing& outgoing) {
+    if (outgoing.node != node) return false;
+    scrub(outgoing.message);
+    return true;
+  });
+}
+
+std::optional<std::string> Installation::acknowledged(const std::string& node, const xcf::v1::Ack& ack) {
+  const auto member = members_.find(node);
+  if (member == members_.end() || ack.epoch() != epoch_.value() || ack.dvipa() != dvipa_.value())
+    return std::nullopt;
+  const auto sent = member->second.unacknowledged.extract(ack.number());
+  if (sent.empty()) return std::nullopt;
+  if (!ack.refused().empty()) return ack.refused();
+  if (sent.mapped().replace_all) member->second.holds.clear();
+  for (const SaId id : sent.mapped().sas) {
+    if (sas_.contains(id)) member->second.holds.insert(id);  // else deleted meanwhile
+  }
+  return std::nullopt;
+}
+
+std::optional<xcf::v1::Install> Installation::answer(const std::string& node, const xcf::v1::Pull& pull) {
+  const auto member = members_.find(node);
+  if (member == members_.end() || pull.epoch() != epoch_.value() || pull.dvipa() != dvipa_.value())
+    return std::nullopt;
+  xcf::v1::Install install = begin();
+  const ipsec::SaParameters* sa = find(SaName{Spi(pull.spi()), dvipa_});
+  if (sa != nullptr && sa->remote.value() == pull.remote()) *install.add_sas() = sa_to_message(*sa);
+  note_sent(member->second, install);
+  return install;
+}
+
+std::vector<Outgoing> Installation::take_outgoing() { return std::exchange(outgoing_, {}); }
+
+bool Installation::holds(const std::string& node, SaId id) const {
+  const auto member = members_.find(node);
+  return member != members_.end() && member->second.holds.contains(id);
+}
+
+std::vector<std::string> Installation::holders(SaId id) const {
+  std::vector<std::string> nodes;
+  for (const auto& [node, member] : members_) {
+    if (member.holds.contains(id)) nodes.push_back(node);
+  }
+  return nodes;
+}
+
+}  // namespace testudo::ike

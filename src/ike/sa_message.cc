@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "ike/sa_message.h"
+
+#include <fmt/format.h>
+
+#include <limits>
+#include <string>
+
+#include "base/secret.h"
+
+namespace testudo::ike {
+namespace {
+
+constexpr std::size_t kTunnelNameMax = 256;         // bytes
+constexpr std::uint32_t kReplayWindowMax = 65'536;  // packets
+constexpr std::uint32_t kPortMax = 65'535;
+constexpr std::uint32_t kSpiMin = 256;  // RFC 4303 section 2.1: 1–255 are reserved
+
+std::span<const std::uint8_t> bytes_of(const std::string& text) {
+  return {reinterpret_cast<const std::uint8_t*>(text.data()), text.size()};
+}
+
+ipsec::LifesizeLimits limits_from(const xcf::v1::Limits& m) {
+  return {.soft_bytes = m.soft_bytes(),
+          .hard_bytes = m.hard_bytes(),
+          .soft_packets = m.soft_packets(),
+          .hard_packets = m.hard_packets(),
+          .soft_seconds = m.soft_seconds(),
+          .hard_seconds = m.hard_seconds()};
+}
+
+void limits_to(const ipsec::LifesizeLimits& limits, xcf::v1::Limits* m) {
+  m->set_soft_bytes(limits.soft_bytes);
+  m->set_hard_bytes(limits.hard_bytes);
+  m->set_soft_packets(limits.soft_packets);
+  m->set_hard_packets(limits.hard_packets);
+  m->set_soft_seconds(limits.soft_seconds);
+  m->set_hard_seconds(limits.hard_seconds);
+}
+
+Result<void> check_ports(const xcf::v1::Sa& m) {
+  for (const std::uint32_t port : {m.local_port(), m.remote_port()}) {
+    if (port > kPortMax || (m.udp_encapsulation() && port == 0)) {
+      return fail(fmt::format("SA {:#x}: UDP port {} is not in 1–65535", m.id(), port));
+    }
+  }
+  return {};
+}
+
+Result<void> check_sa(const xcf::v1::Sa& m) {
+  if (m.id() == 0) return fail("SA without an id");
+  if (m.spi() < kSpiMin)
+    return fail(fmt::format("SA {:#x}: SPI {} is reserved; it must be at least 256", m.id(), m.spi()));
+  if (m.local() == 0 || m.remote() == 0)
+    return fail(fmt::format("SA {:#x}: local or remote address is missing", m.id()));
+  if (m.suite() >= crypto::kSuites.size()) {
+    return fail(fmt::format("SA {:#x}: suite {} is unknown; the largest known is {}", m.id(), m.suite(),
+                            crypto::kSuites.size() - 1));
+  }
+  const crypto::SuiteSizes& suite = crypto::kSuites[m.suite()];
+  if (m.key().size() != suite.key) {
+    return fail(
+        fmt::format("SA {:#x}: key has {} bytes; {} needs {}", m.id(), m.key().size(), suite.name, suite.key));
+  }
+  if (m.tunnel().empty() || m.tunnel().size() > kTunnelNameMax) {
+    return fail(fmt::format("SA {:#x}: tunnel name has {} bytes; 1–{} are allowed", m.id(), m.tunnel().size(),
+                            kTunnelNameMax));
+  }
+  if (m.replay_window() > kReplayWindowMax) {
+    return fail(fmt::format("SA {:#x}: replay window {} is above {}", m.id(), m.replay_window(), kReplayWindowMax));
+  }
+  return check_ports(m);
+}
+
+Result<void> check_prefix(std::uint32_t address, std::uint32_t length, const char* which) {
+  if (length > 32) return fail(fmt::format("filter: {} prefix length {} is above 32", which, length));
+  const std::uint32_t host_bits = length == 32 ? 0 : std::numeric_limits<std::uint32_t>::max() >> length;
+  if ((address & host_bits) != 0) return fail(fmt::format("filter: {} address has bits behind its prefix", which));
+  return {};
+}
+
+Result<void> check_range(std::uint32_t first, std::uint32_t last, const char* which) {
+  if (first <= last && last <= kPortMax) return {};
+  return fail(fmt::format("filter: {} ports {}–{} are no range within 0–65535", which, first, last));
+}
+
+}  // namespace
+
+xcf::v1::Sa sa_to_message(const ipsec::SaParameters& sa) {
+  xcf::v1::Sa m;
+  m.set_id(sa.id.value());
+  m.set_outbound(sa.direction == ipsec::Direction::kOutbound);
+  m.set_spi(sa.spi.value());
+  m.set_local(sa.local.value());
+  m.set_remote(sa.remote.value());
+  m.set_udp_encapsulation(sa.udp_encapsulation);
+  m.set_local_port(sa.local_port);
+  m.set_remote_port(sa.remote_port);
+  m.set_tunnel(sa.tunnel);
+  m.set_reqid(sa.reqid);
+  m.set_suite(static_cast<std::uint32_t>(sa.suite));
+  m.set_key(sa.key.bytes().data(), sa.key.size());
+  m.set_replay_window(sa.replay_window);
+  m.set_esn(sa.esn);
+  limits_to(sa.limits, m.mutable_limits());
+  return m;
+}
+
+Result<ipsec::SaParameters> sa_from_message(const xcf::v1::Sa& m) {
+  if (auto checked = check_sa(m); !checked) return tl::unexpected(checked.error());
+  return ipsec::SaParameters{
+      .id = SaId(m.id()),
+      .direction = m.outbound() ? ipsec::Direction::kOutbound : ipsec::Direction::kInbound,
+      .spi = Spi(m.spi()),
+      .local = Ipv4Address(m.local()),
+      .remote = Ipv4Address(m.remote()),
+      .udp_encapsulation = m.udp_encapsulation(),
+      .local_port = static_cast<std::uint16_t>(m.local_port()),
+      .remote_port = static_cast<std::uint16_t>(m.remote_port()),
+      .tunnel = m.tunnel(),
+      .reqid = m.reqid(),
+      .suite = static_cast<crypto::Suite>(m.suite()),
+      .key = Secret(bytes_of(m.key())),
+      .replay_window = m.replay_window(),
+      .esn = m.esn(),
+      .limits = limits_from(m.limits()),
+  };
+}
+
+Result<void> check_filter(const xcf::v1::Filter& filter) {
+  if (!xcf::v1::Filter::Action_IsValid(filter.action())) return fail("filter: unknown action");
+  const bool protects = filter.action() == xcf::v1::Filter::PROTECT;
+  if (!protects && !filter.tunnel().empty())
+    return fail("filter: a tunnel is named, but the action is not PROTECT");
+  if (filter.tunnel().size() > kTunnelNameMax) {
+    return fail(fmt::format("filter: tunnel name has more than {} bytes", kTunnelNameMax));
+  }
+  if (filter.protocol() > 255) return fail(fmt::format("filter: IP protocol {} is above 255", filter.protocol()));
+  for (const auto& checked : {
+           check_prefix(filter.source(), filter.source_prefix(), "source"),
+           check_prefix(filter.destination(), filter.destination_prefix(), "destination"),
+           check_range(filter.source_port_first(), filter.source_port_last(), "source"),
+           check_range(filter.destination_port_first(), filter.destination_port_last(), "destination"),
+       }) {
+    if (!checked) return checked;
+  }
+  return {};
+}
+
+Result<void> check_install(const xcf::v1::Install& install) {
+  if (install.dvipa() == 0) return fail("Install without a DVIPA");
+  if (install.epoch() == 0) return fail("Install without an epoch");
+  for (const xcf::v1::Sa& sa : install.sas()) {
+    if (auto checked = check_sa(sa); !checked) return checked;
+    if (sa.local() != install.dvipa()) {
+      return fail(fmt::format("SA {:#x}: its local address {} is not the DVIPA {} of its Install", sa.id(),
+                              Ipv4Address(sa.local()).to_string(), Ipv4Address(install.dvipa()).to_string()));
+    }
+  }
+  for (const xcf::v1::Filter& filter : install.filters()) {
+    if (filter.id() == 0) return fail("filter without an id");
+    if (auto checked = check_filter(filter); !checked) return checked;
+  }
+  return {};
+}
+
+void scrub(xcf::v1::Sa& sa) {
+  std::string& key = *sa.mutable_key();
+  zero({reinterpret_cast<std::uint8_t*>(key.data()), key.size()});
+  sa.clear_key();
+}
+
+void scrub(xcf::v1::Install& install) {
+  for (xcf::v1::Sa& sa : *install.mutable_sas()) scrub(sa);
+}
+
+}  // namespace testudo::ike

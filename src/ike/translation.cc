@@ -1,0 +1,271 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "ike/translation.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <string_view>
+
+#include "base/secret.h"
+#include "bridge.pb.h"
+#include "ike/sa_message.h"
+
+namespace testudo::ike {
+namespace {
+
+constexpr std::uint32_t kNone = 0, kUndefined = 1024;  // charon: AUTH_UNDEFINED, with an AEAD
+constexpr std::uint32_t kModeTunnel = 2;
+constexpr std::uint32_t kProtocolEsp = 50;
+constexpr std::string_view kSupported = "esp_proposals = aes128gcm16, aes256gcm16, aes128-sha256 or aes256-sha256";
+
+struct Named {
+  std::uint32_t number;
+  std::string_view name;
+};
+// IANA, "Internet Key Exchange Version 2 (IKEv2) Parameters", Transform Type 1 and 3: names for refusals.
+constexpr std::array kEncryptions = {
+    Named{2, "DES_CBC"},
+    Named{3, "3DES_CBC"},
+    Named{7, "BLOWFISH_CBC"},
+    Named{11, "NULL"},
+    Named{12, "AES_CBC"},
+    Named{13, "AES_CTR"},
+    Named{14, "AES_CCM_8"},
+    Named{15, "AES_CCM_12"},
+    Named{16, "AES_CCM_16"},
+    Named{18, "AES_GCM_8"},
+    Named{19, "AES_GCM_12"},
+    Named{20, "AES_GCM_16"},
+    Named{21, "NULL_AUTH_AES_GMAC"},
+    Named{23, "CAMELLIA_CBC"},
+    Named{28, "CHACHA20_POLY1305"},
+};
+constexpr std::array kIntegrities = {
+    Named{1, "HMAC_MD5_96"},        Named{2, "HMAC_SHA1_96"},       Named{5, "AES_XCBC_96"},
+    Named{8, "AES_CMAC_96"},        Named{9, "AES_128_GMAC"},       Named{10, "AES_192_GMAC"},
+    Named{11, "AES_256_GMAC"},      Named{12, "HMAC_SHA2_256_128"}, Named{13, "HMAC_SHA2_384_192"},
+    Named{14, "HMAC_SHA2_512_256"},
+};
+
+struct Row {
+  std::uint32_t encryption;
+  std::size_t encryption_key;  // bytes
+  std::uint32_t integrity;
+  std::size_t integrity_key;  // bytes
+  crypto::Suite suite;
+};
+constexpr std::array kRows = {
+    Row{20, 16 + 4, kNone, 0, crypto::Suite::kAesGcm128Icv16},
+    Row{20, 32 + 4, kNone, 0, crypto::Suite::kAesGcm256Icv16},
+    Row{12, 16, 12, 32, crypto::Suite::kAesCbc128HmacSha256},
+    Row{12, 32, 12, 32, crypto::Suite::kAesCbc256HmacSha256},
+};
+
+template <std::size_t N>
+std::string name(const std::array<Named, N>& names, std::uint32_t number) {
+  if (number == kNone || number == kUndefined) return "none";
+  const auto* found = std::ranges::find(names, number, &Named::number);
+  return fmt::format("{}({})", found == names.end() ? "unknown" : found->name, number);
+}
+
+/// The part of a pair of limits that is there. rekey > life comes of an underflow in charon: no soft limit.
+void set_limits(const bridge::Lifetime& from, std::uint64_t& soft, std::uint64_t& hard) {
+  hard = from.life();
+  soft = hard != 0 && from.rekey() > hard ? 0 : from.rekey();
+}
+
+ipsec::LifesizeLimits limits_of(const bridge::AddSa& m) {
+  ipsec::LifesizeLimits limits;
+  set_limits(m.seconds(), limits.soft_seconds, limits.hard_seconds);
+  set_limits(m.bytes(), limits.soft_bytes, limits.hard_bytes);
+  set_limits(m.packets(), limits.soft_packets, limits.hard_packets);
+  return limits;
+}
+
+Secret key_of(const bridge::AddSa& m) {
+  Secret key(m.encryption_key().size() + m.integrity_key().size());
+  const auto rest = std::ranges::copy(m.encryption_key(), key.mutable_bytes().begin()).out;
+  std::ranges::copy(m.integrity_key(), rest);
+  return key;
+}
+
+Result<void> check(const bridge::AddSa& m) {
+  if (m.id().protocol() != kProtocolEsp) return fail("only ESP is supported: no ah_proposals");
+  if (m.mode() != kModeTunnel) return fail(fmt::format("mode {} is not supported: set mode = tunnel", m.mode()));
+  if (m.ipcomp() != 0) return fail("IPComp is not supported: set ipcomp = no");
+  if (m.reqid() == 0) return fail("SA without a reqid");
+  for (const bridge::Host* host : {&m.id().source(), &m.id().destination()}) {
+    if (host->port() > 65'535) return fail(fmt::format("UDP port {} is above 65535", host->port()));
+    if (m.encapsulation() && host->port() == 0) return fail("SA with UDP encapsulation, but without ports");
+  }
+  return {};
+}
+
+/// More specific selectors come first within a class, classes 100,000 apart; all below 1,000,000. Half a class each
+/// for priorities that swanctl.conf gives (priority = 1 … 49,999) and for the others.
+std::uint32_t priority_of(const bridge::Policy& m, std::uint8_t source_length, std::uint8_t destination_length) {
+  const std::uint32_t base = 100'000 * (1 + std::min(m.class_(), 7U));
+  if (m.manual_priority() != 0) return base + std::min(m.manual_priority(), 49'999U);
+  std::uint32_t value = base + 99'000 - 256U * (source_length + destination_length);
+  if (m.source().protocol() != 0) value -= 64;
+  if (m.source().first_port() != 0 || m.source().last_port() != 65'535) value -= 32;
+  if (m.destination().first_port() != 0 || m.destination().last_port() != 65'535) value -= 32;
+  return value;
+}
+
+/// charon's "opaque" ports (RFC 7296 section 3.13.1: 65535–0) match only packets without ports; with us, any.
+void set_ports(const bridge::Selector& from, std::uint32_t& first, std::uint32_t& last) {
+  const bool opaque = from.first_port() > from.last_port();
+  first = opaque ? 0 : from.first_port();
+  last = opaque ? 65'535 : from.last_port();
+}
+
+xcf::v1::Filter filter_of(const bridge::Policy& m, const Ipv4Prefix& source, const Ipv4Prefix& destination,
+                          std::uint32_t generation) {
+  xcf::v1::Filter filter;
+  filter.set_outbound(m.direction() == bridge::Policy::OUT);
+  filter.set_priority(priority_of(m, source.length, destination.length));
+  filter.set_source(source.address.value());
+  filter.set_source_prefix(source.length);
+  filter.set_destination(destination.address.value());
+  filter.set_destination_prefix(destination.length);
+  filter.set_protocol(m.source().protocol() != 0 ? m.source().protocol() : m.destination().protocol());
+  std::uint32_t first = 0, last = 0;
+  set_ports(m.source(), first, last);
+  filter.set_source_port_first(first);
+  filter.set_source_port_last(last);
+  set_ports(m.destination(), first, last);
+  filter.set_destination_port_first(first);
+  filter.set_destination_port_last(last);
+  switch (m.kind()) {
+    case bridge::Policy::IPSEC:
+      filter.set_action(xcf::v1::Filter::PROTECT);
+      filter.set_tunnel(tunnel_name(m.connection(), m.reqid(), generation));
+      break;
+    case bridge::Policy::PASS:
+      filter.set_action(xcf::v1::Filter::PERMIT);
+      break;
+    default:
+      filter.set_action(xcf::v1::Filter::DENY);
+  }
+  return filter;
+}
+
+Result<void> check(const bridge::Policy& m) {
+  if (m.kind() != bridge::Policy::IPSEC && m.kind() != bridge::Policy::PASS && m.kind() != bridge::Policy::DROP) {
+    return fail(fmt::format("policy of unknown kind {}", static_cast<int>(m.kind())));
+  }
+  if (m.kind() == bridge::Policy::IPSEC && m.mode() != kModeTunnel) {
+    return fail(fmt::format("policy of mode {} is not supported: set mode = tunnel", m.mode()));
+  }
+  for (const bridge::Selector* selector : {&m.source(), &m.destination()}) {
+    if (selector->first() > selector->last())
+      return fail("traffic selector with its addresses the wrong way round");
+    if (selector->protocol() > 255) return fail("traffic selector with an IP protocol above 255");
+    if (selector->first_port() > 65'535 || selector->last_port() > 65'535)
+      return fail("traffic selector with a port above 65535");
+  }
+  return {};
+}
+
+}  // namespace
+
+SaName name_of(const ipsec::SaParameters& sa) {
+  return {sa.spi, sa.direction == ipsec::Direction::kInbound ? sa.local : sa.remote};
+}
+
+Result<crypto::Suite> suite_of(std::uint32_t encryption, std::size_t encryption_key, std::uint32_t integrity,
+                               std::size_t integrity_key) {
+  const std::uint32_t canonical = integrity == kUndefined ? kNone : integrity;
+  for (const Row& row : kRows) {
+    if (row.encryption == encryption && row.encryption_key == encryption_key && row.integrity == canonical &&
+        row.integrity_key == integrity_key) {
+      return row.suite;
+    }
+  }
+  return fail(fmt::format(
+      "ESP proposal {} with a key of {} bits, integrity {} with {} bits, is not supported. Supported: {}",
+      name(kEncryptions, encryption), encryption_key * 8, name(kIntegrities, integrity), integrity_key * 8,
+      kSupported));
+}
+
+std::string tunnel_name(const std::string& connection, std::uint32_t reqid, std::uint32_t generation) {
+  const std::string plain = fmt::format("{}{{{}}}", connection, reqid);
+  return generation == 0 ? plain : fmt::format("{}@{}", plain, generation);
+}
+
+std::vector<Ipv4Prefix> prefixes_of(Ipv4Address first, Ipv4Address last) {
+  std::vector<Ipv4Prefix> prefixes;
+  std::uint64_t next = first.value();
+  const std::uint64_t end = std::uint64_t{last.value()} + 1;
+  while (next < end) {
+    // The largest block that starts here, is aligned, and does not reach beyond the end.
+    const int aligned = next == 0 ? 32 : std::min(32, std::countr_zero(next));
+    const int fits = static_cast<int>(std::bit_width(end - next)) - 1;
+    const int bits = std::min(aligned, fits);
+    prefixes.push_back({Ipv4Address(static_cast<std::uint32_t>(next)), static_cast<std::uint8_t>(32 - bits)});
+    next += std::uint64_t{1} << bits;
+  }
+  return prefixes;
+}
+
+Result<ipsec::SaParameters> translate(const bridge::AddSa& m, std::uint32_t generation) {
+  if (auto checked = check(m); !checked) return tl::unexpected(checked.error());
+  const auto suite = suite_of(m.encryption(), m.encryption_key().size(), m.integrity(), m.integrity_key().size());
+  if (!suite) return tl::unexpected(suite.error());
+  const bridge::Host& local = m.inbound() ? m.id().destination() : m.id().source();
+  const bridge::Host& remote = m.inbound() ? m.id().source() : m.id().destination();
+  ipsec::SaParameters sa{
+      .id = {},
+      .direction = m.inbound() ? ipsec::Direction::kInbound : ipsec::Direction::kOutbound,
+      .spi = Spi(m.id().spi()),
+      .local = Ipv4Address(local.address()),
+      .remote = Ipv4Address(remote.address()),
+      .udp_encapsulation = m.encapsulation(),  // a port of 4500 alone says nothing
+      .local_port = static_cast<std::uint16_t>(m.encapsulation() ? local.port() : 4500),
+      .remote_port = static_cast<std::uint16_t>(m.encapsulation() ? remote.port() : 4500),
+      .tunnel = tunnel_name(m.connection(), m.reqid(), generation),
+      .reqid = m.reqid(),
+      .suite = *suite,
+      .key = key_of(m),
+      .replay_window = m.replay_window(),
+      .esn = m.esn(),
+      .limits = limits_of(m),
+  };
+  // The same rules as for an SA that comes over XCF; the id, which is not known yet, aside.
+  xcf::v1::Sa message = sa_to_message(sa);
+  message.set_id(1);
+  const auto valid = sa_from_message(message);
+  scrub(message);
+  if (!valid) return tl::unexpected(valid.error());
+  return sa;
+}
+
+Result<Policy> translate(const bridge::Policy& m, std::uint32_t generation) {
+  constexpr std::uint32_t kTrap = 2;
+  constexpr std::size_t kFiltersMax = 64;
+  Policy policy;
+  if (m.direction() == bridge::Policy::IN) policy.dvipa = Ipv4Address(m.sa_destination().address());
+  if (m.direction() == bridge::Policy::OUT) policy.dvipa = Ipv4Address(m.sa_source().address());
+  const bool ours = m.direction() == bridge::Policy::IN || m.direction() == bridge::Policy::OUT;
+  if (!ours || m.class_() == kTrap) return policy;
+  if (auto checked = check(m); !checked) return tl::unexpected(checked.error());
+  const auto sources = prefixes_of(Ipv4Address(m.source().first()), Ipv4Address(m.source().last()));
+  const auto destinations = prefixes_of(Ipv4Address(m.destination().first()), Ipv4Address(m.destination().last()));
+  if (sources.size() * destinations.size() > kFiltersMax) {
+    return fail(
+        fmt::format("traffic selectors make {} filters, more than {}: use prefixes in local_ts and remote_ts",
+                    sources.size() * destinations.size(), kFiltersMax));
+  }
+  for (const Ipv4Prefix& source : sources) {
+    for (const Ipv4Prefix& destination : destinations) {
+      policy.filters.push_back(filter_of(m, source, destination, generation));
+      if (auto checked = check_filter(policy.filters.back()); !checked) return tl::unexpected(checked.error());
+    }
+  }
+  return policy;
+}
+
+}  // namespace testudo::ike
