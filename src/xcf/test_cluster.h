@@ -74,6 +74,7 @@ class TestCluster {
     std::string cluster = "c1";
     std::uint32_t version = 0;  // 0: the bus fills in its own
     std::string authority = "ca";
+    std::string certificate{};  // name in it; empty: the node's (grpc only)
   };
 
   explicit TestCluster(facility::TestExecutor::Mode mode) : executor_(mode) {}
@@ -165,7 +166,9 @@ class GrpcCluster final : public TestCluster {
 
  private:
   void make_bus(const NodeSpec& spec, TestNode& node) override {
-    auto bus = GrpcBus::listen(executor(), Certificates::get().options(spec.authority, spec.name));
+    auto bus = GrpcBus::listen(
+        executor(),
+        Certificates::get().options(spec.authority, spec.certificate.empty() ? spec.name : spec.certificate));
     if (!bus) std::fprintf(stderr, "%s\n", bus.error().message.c_str());
     CHECK(bus.has_value());
     node.member.control = (*bus)->endpoint();
