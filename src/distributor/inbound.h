@@ -19,6 +19,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -111,8 +112,80 @@ class Inbound {
   [[nodiscard]] std::uint64_t forwarded_to(NodeId node) const { return forwarded_to_[node.value()].value(); }
 
  private:
-  struct SaState;  // an inbound SA's replay ledger
-  struct Item;     // one ESP packet on its way through the stages
+  struct SaState {
+    Ipv4Address dvipa;
+    ReplayLedger ledger;
+    std::uint32_t window;  // numbers behind the newest: to infer the high half of a number
+  };
+  /// Why a packet is authenticated here.
+  enum class Why : std::uint8_t {
+    kSyn,    // it would make a connection
+    kFirst,  // of a known connection, and the ledger does not trust its number
+    kFull,   // for this host, or a peek could not tell
+  };
+  /// One ESP packet on its way through the stages.
+  struct Item {
+    std::size_t index = 0;  // in the burst
+    const Dvipa* dvipa = nullptr;
+    ipsec::Sa* sa = nullptr;
+    SaState* state = nullptr;
+    SeqNo seq{};
+    std::span<std::uint8_t> esp{};
+    std::span<std::uint8_t> ip{};  // the packet around it; empty: came in UDP
+    std::uint8_t traffic_class = 0;
+    ipsec::Peeked peeked{};
+    std::uint64_t hash = 0;  // of the connection; names the flow in the ledger
+    Why why = Why::kFull;
+    bool in_place = false;  // it will not be forwarded: may be decrypted where it lies
+  };
+  /// A decrypted packet whose ICV is right.
+  struct Opened {
+    policy::Flow flow;
+    std::uint8_t tcp_flags = 0;
+    bool tcp = false;
+  };
+
+  /// Of what is not TCP, the ports are 0 and the protocol: then it is only the flow's name for the ledger.
+  static ConnectionKey key_of(const policy::Flow& flow);
+  /// The first segment of a connection (wire/tcp.h).
+  static bool is_initial_syn(std::uint8_t tcp_flags);
+
+  // inbound.cc: the stages, in order
+  void begin(std::size_t count);
+  [[nodiscard]] const Dvipa* owned(Ipv4Address address) const;
+  void drop(std::size_t index, Drop reason);
+  void ike_one(std::size_t index, std::span<std::uint8_t> message, Ipv4Address dvipa);
+  void raw_one(std::size_t index, const wire::Packet& packet, Time now);
+  void take_esp(Item item, Ipv4Address source, Ipv4Address destination);
+  [[nodiscard]] SaState* state_of(const ipsec::Sa& sa);
+  void run(Time now);
+  void peek_all();
+  void decide(Item& item, Time now);
+  void decide_known(Item& item, Connection& connection, Time now);
+  void authenticate(Item& item, Why why, bool in_place);
+  void forward(const Item& item, Connection& connection, std::uint8_t flags, std::uint8_t tcp_flags, Time now);
+  void local(std::size_t index, std::span<std::uint8_t> bytes);
+
+  // inbound_authenticated.cc: packets that the owner itself decrypts
+  void authenticate_all(Time now);
+  std::size_t gather(std::size_t from);
+  void resolve(Item& item, const ipsec::DecapRequest& request, Time now);
+  [[nodiscard]] std::optional<Drop> judge(Item& item, const ipsec::DecapRequest& request, Opened& opened);
+  void route(Item& item, const Opened& opened, std::span<std::uint8_t> inner, Time now);
+  void refuse(const Item& item, Drop reason);
+  void accept(const Item& item, std::span<std::uint8_t> inner);
+
+  // inbound_clear.cc: connections, and packets in the clear
+  [[nodiscard]] bool stays(const Connection& connection, const Dvipa& dvipa, bool initial_syn) const;
+  Connection* connect(const ConnectionKey& key, std::uint64_t hash, const Dvipa& dvipa, ipsec::TunnelId tunnel,
+                      Time now, Drop& reason);
+  void clear_one(std::size_t index, std::span<std::uint8_t> bytes, Time now);
+  void clear_tcp(std::size_t index, std::span<std::uint8_t> bytes, const policy::Flow& flow, const Dvipa& dvipa,
+                 Time now);
+  void forward_clear(std::size_t index, std::span<std::uint8_t> bytes, const Dvipa& dvipa, NodeId target);
+  void send_to(std::size_t index, NodeId target, std::span<const std::uint8_t> body);
+
+  static constexpr std::size_t kArena = 2 * 65536;  // bytes: any two packets, or a burst of usual ones
 
   InboundConfig config_;
   Parts parts_;
@@ -120,9 +193,20 @@ class Inbound {
   const policy::FilterTable* filters_ = nullptr;
   ConnectionTable connections_;
   TargetChoice choice_;
+  absl::flat_hash_map<SaId, std::unique_ptr<SaState>> states_;  // look-up, and what no order matters to
   InboundCounters counters_;
   std::vector<Counter> forwarded_to_;  // by NodeId
+
+  // One burst.
   std::array<Verdict, wire::kBurst> verdicts_;
+  std::array<Item, wire::kBurst> items_;
+  std::size_t items_count_ = 0;
+  std::array<std::uint8_t, wire::kBurst> waiting_;  // items to be authenticated, in order
+  std::size_t waiting_count_ = 0;
+  std::array<ipsec::PeekRequest, wire::kBurst> peeks_;
+  std::array<ipsec::Peeked, wire::kBurst> peeked_;
+  std::array<ipsec::DecapRequest, wire::kBurst> requests_;
+  std::unique_ptr<std::uint8_t[]> arena_;  // plain text of packets whose bytes must stay
 };
 
 }  // namespace testudo::distributor

@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+// Making connections, and packets that came in the clear (spec A7).
+#include <algorithm>
+
+#include "distributor/forwarding.h"
+#include "distributor/inbound.h"
+#include "policy/inbound_check.h"
+#include "wire/gre.h"
+#include "wire/tcp.h"
+
+namespace testudo::distributor {
+
+/// Whether the packet goes where the connection's packets went so far. A SYN may begin another connection with the
+/// same addresses and ports: it does when the former one is closing, or its target cannot take it any more.
+bool Inbound::stays(const Connection& connection, const Dvipa& dvipa, bool initial_syn) const {
+  if (!initial_syn) return true;
+  if (connection.state == ConnectionState::kClosing) return false;
+  const auto ready = dvipa.ready_for(connection.key.dvipa.port);
+  return std::ranges::find(ready, connection.target, &ReadyTarget::node) != ready.end();
+}
+
+/// Block 144. Null: `reason` says why not.
+Connection* Inbound::connect(const ConnectionKey& key, std::uint64_t hash, const Dvipa& dvipa,
+                             ipsec::TunnelId tunnel, Time now, Drop& reason) {
+  const bool clear = tunnel == ipsec::TunnelId();
+  const NodeId target = choice_.choose(dvipa, key.dvipa.port,
+                                       clear ? TargetChoice::Protection::kClear : TargetChoice::Protection::kIpsec);
+  reason = Drop::kNoTarget;
+  if (target == NodeId()) return nullptr;
+  if (Connection* former = connections_.find(key, hash)) connections_.erase(*former);
+  Connection* made = connections_.insert(key, hash, target, tunnel, now);
+  reason = Drop::kConnectionTableFull;
+  if (made != nullptr) counters_.connections_made.add();
+  return made;
+}
+
+void Inbound::clear_one(std::size_t index, std::span<std::uint8_t> bytes, Time now) {
+  const auto ip = wire::parse_ipv4(bytes);
+  const Dvipa* dvipa = owned(ip->destination());
+  if (dvipa == nullptr) return drop(index, Drop::kNotForDvipa);
+  const auto flow = policy::flow_of(*ip);
+  if (!flow) return drop(index, Drop::kTruncated);
+  if (filters_ == nullptr) return drop(index, Drop::kNoFilter);
+  if (const auto reason = policy::check_clear(*filters_, *flow)) return drop(index, *reason);
+  if (flow->protocol != wire::kProtocolTcp || !dvipa->distributes(flow->destination_port)) {
+    return local(index, bytes);
+  }
+  clear_tcp(index, bytes, *flow, *dvipa, now);
+}
+
+void Inbound::clear_tcp(std::size_t index, std::span<std::uint8_t> bytes, const policy::Flow& flow,
+                        const Dvipa& dvipa, Time now) {
+  const auto tcp = wire::parse_tcp(wire::parse_ipv4(bytes)->payload());
+  if (!tcp) return drop(index, Drop::kTruncated);
+  const ConnectionKey key = key_of(flow);
+  const std::uint64_t hash = connections_.hash(key);
+  Connection* connection = connections_.find(key, hash);
+  if (tcp->is_initial_syn() && (connection == nullptr || !stays(*connection, dvipa, true))) {
+    Drop reason{};
+    connection = connect(key, hash, dvipa, ipsec::TunnelId(), now, reason);
+    if (connection == nullptr) return drop(index, reason);
+  }
+  if (connection == nullptr) return local(index, bytes);  // the kernel answers with RST
+  connections_.note(*connection, tcp->flags(), bytes.size(), now);
+  if (connection->target == distribution_->self()) return local(index, bytes);
+  if (distribution_->member(connection->target) == nullptr) return drop(index, Drop::kNoTarget);
+  forward_clear(index, bytes, dvipa, connection->target);
+}
+
+void Inbound::forward_clear(std::size_t index, std::span<std::uint8_t> bytes, const Dvipa& dvipa, NodeId target) {
+  wire::Outgoing& out = verdicts_[index].out;
+  const ForwardKey key = ForwardKey::of(dvipa.epoch, ForwardKey::kFiltered | ForwardKey::kClear);
+  wire::build_gre(std::span(out.head).first<wire::kGreSize>(), {.key = key.field});
+  out.head_size = wire::kGreSize;
+  send_to(index, target, bytes);
+  counters_.forwarded_clear.add();
+}
+
+}  // namespace testudo::distributor
