@@ -68,11 +68,15 @@ TEST(BoundedQueue, RefusesWhenFull) {
   EXPECT_TRUE(queue.push(1));
   EXPECT_TRUE(queue.push(2));
   EXPECT_FALSE(queue.push(3));
-  EXPECT_EQ(queue.pop(), 1);
+  int value = 0;
+  EXPECT_TRUE(queue.pop(value));
+  EXPECT_EQ(value, 1);
   EXPECT_TRUE(queue.push(3));
-  EXPECT_EQ(queue.pop(), 2);
-  EXPECT_EQ(queue.pop(), 3);
-  EXPECT_EQ(queue.pop(), std::nullopt);
+  EXPECT_TRUE(queue.pop(value));
+  EXPECT_EQ(value, 2);
+  EXPECT_TRUE(queue.pop(value));
+  EXPECT_EQ(value, 3);
+  EXPECT_FALSE(queue.pop(value));
 }
 
 TEST(BoundedQueue, KeepsOrderAcrossThreads) {
@@ -86,8 +90,9 @@ TEST(BoundedQueue, KeepsOrderAcrossThreads) {
   });
   int next = 0;
   while (next < kCount) {
-    if (const auto value = queue.pop()) {
-      ASSERT_EQ(*value, next);
+    int value = 0;
+    if (queue.pop(value)) {
+      ASSERT_EQ(value, next);
       ++next;
     } else {
       std::this_thread::yield();

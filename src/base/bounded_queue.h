@@ -6,7 +6,6 @@
 #include <atomic>
 #include <cstddef>
 #include <memory>
-#include <optional>
 #include <utility>
 
 #include "base/check.h"
@@ -21,7 +20,12 @@ class BoundedQueue {
     CHECK(capacity > 0 && (capacity & mask_) == 0);
   }
 
-  /// Producer only.
+  /// Producer only: the next push() will succeed.
+  [[nodiscard]] bool has_room() const {
+    return tail_.load(std::memory_order_relaxed) - head_.load(std::memory_order_acquire) <= mask_;
+  }
+
+  /// Producer only. The value is lost when this says false.
   [[nodiscard]] bool push(T value) {
     const std::size_t tail = tail_.load(std::memory_order_relaxed);
     if (tail - head_.load(std::memory_order_acquire) > mask_) return false;
@@ -30,14 +34,13 @@ class BoundedQueue {
     return true;
   }
 
-  /// Consumer only.
-  [[nodiscard]] std::optional<T> pop() {
+  /// Consumer only. False: empty, and `value` is as it was.
+  [[nodiscard]] bool pop(T& value) {
     const std::size_t head = head_.load(std::memory_order_relaxed);
-    if (head == tail_.load(std::memory_order_acquire)) return std::nullopt;
-    std::optional<T> value(std::move(slots_[head & mask_]));
-    slots_[head & mask_] = T{};
+    if (head == tail_.load(std::memory_order_acquire)) return false;
+    value = std::exchange(slots_[head & mask_], T{});
     head_.store(head + 1, std::memory_order_release);
-    return value;
+    return true;
   }
 
   /// Exact for the consumer; a hint for anyone else.

@@ -1,0 +1,199 @@
+// SPDX-License-Identifier: Apache-2.0
+// The worker's loop: ports → stages → ports.
+#include "path/worker.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace testudo::path {
+
+Worker::Worker(const WorkerConfig& config, WorkerPorts ports, std::unique_ptr<crypto::Engine> engine,
+               const io::Clock& clock, CommandQueue& commands, EventQueue& events)
+    : config_(config),
+      clock_(clock),
+      ports_(std::move(ports)),
+      engine_(std::move(engine)),
+      commands_(commands),
+      events_(events),
+      sequencer_(config.self, config.sequencer),
+      lessee_(config.self, config.incarnation, config.lessee),
+      commits_(config.self, config.incarnation, config.commits),
+      owner_inbound_(config.owner_inbound,
+                     {.engine = *engine_, .sad = sad_, .drops = drops_, .hash_key = config.hash_key}),
+      target_inbound_(config.target_inbound,
+                      {.engine = *engine_, .sad = sad_, .commits = commits_, .drops = drops_, .sink = *this}),
+      target_outbound_(config.target_outbound,
+                       {.engine = *engine_, .sad = sad_, .lessee = lessee_, .drops = drops_, .sink = *this}) {
+  const auto of = [](const std::unique_ptr<io::PacketPort>& port) { return port ? &port->counters() : nullptr; };
+  counters_ = {.drops = &drops_,
+               .owner_inbound = &owner_inbound_.counters(),
+               .target_inbound = &target_inbound_.counters(),
+               .target_outbound = &target_outbound_.counters(),
+               .tun = of(ports_.tun),
+               .raw = of(ports_.raw),
+               .xcf_data = of(ports_.xcf_data),
+               .xcf_fast = of(ports_.xcf_fast)};
+}
+
+Worker::~Worker() = default;
+
+Worker::Turn Worker::turn() {
+  now_ = clock_.now();
+  bool busy = apply_commands();
+  busy |= receive_fast();  // grants first: what waits for them goes before what comes now
+  busy |= receive_dvipas();
+  busy |= receive_raw();
+  busy |= receive_xcf();
+  busy |= receive_tun();
+  run_timers();
+  send_fast();
+  send_events();
+  return {.busy = busy,
+          .next_timer = std::min({sequencer_.next_timer(), lessee_.next_timer(), commits_.next_timer(),
+                                  target_inbound_.next_timer(), target_outbound_.next_timer()})};
+}
+
+std::vector<int> Worker::descriptors() const {
+  std::vector<int> all;
+  const auto add = [&all](const std::unique_ptr<io::PacketPort>& port) {
+    if (port && port->descriptor() >= 0) all.push_back(port->descriptor());
+  };
+  for (const auto* port : {&ports_.tun, &ports_.raw, &ports_.xcf_data, &ports_.xcf_fast}) add(*port);
+  for (const DvipaPorts& ports : dvipa_ports_) {
+    add(ports.ike);
+    add(ports.nat_t);
+  }
+  return all;
+}
+
+// ---- the owner's role: from the network to the targets ----
+
+bool Worker::receive_dvipas() {
+  bool busy = false;
+  for (const DvipaPorts& ports : dvipa_ports_) {
+    if (ports.ike) {
+      const auto burst = std::span(burst_).first(ports.ike->receive(burst_));
+      if (!burst.empty()) act(owner_inbound_.ike(burst), burst);
+      busy |= !burst.empty();
+    }
+    if (ports.nat_t) {
+      const auto burst = std::span(burst_).first(ports.nat_t->receive(burst_));
+      if (!burst.empty()) act(owner_inbound_.nat_t(burst, now_), burst);
+      busy |= !burst.empty();
+    }
+  }
+  return busy;
+}
+
+bool Worker::receive_raw() {
+  if (!ports_.raw) return false;
+  const auto burst = std::span(burst_).first(ports_.raw->receive(burst_));
+  if (!burst.empty()) act(owner_inbound_.raw(burst, now_), burst);
+  return !burst.empty();
+}
+
+void Worker::act(std::span<const distributor::Verdict> verdicts, std::span<const wire::Packet> burst) {
+  using Kind = distributor::Verdict::Kind;
+  for (std::size_t i = 0; i < verdicts.size(); ++i) {
+    const distributor::Verdict& verdict = verdicts[i];
+    switch (verdict.kind) {
+      case Kind::kForward:
+        forward(verdict.out, verdict.target);
+        break;
+      case Kind::kLocal:
+        deliver_local(verdict.bytes);
+        break;
+      case Kind::kIke:
+        emit(IkeReceived{.datagram = {.local = burst[i].destination,
+                                      .remote = burst[i].source,
+                                      .payload = {verdict.bytes.begin(), verdict.bytes.end()}}});
+        break;
+      case Kind::kDrop:
+      case Kind::kIgnore:
+        break;
+    }
+  }
+  send_forwarded();
+  send_local();
+}
+
+void Worker::forward(const wire::Outgoing& out, NodeId target) {
+  // Packets to one target stay together, so that they leave as one train.
+  if (forwarded_count_ == forwarded_.size()) send_forwarded();
+  forwarded_[forwarded_count_] = out;
+  forwarded_[forwarded_count_].source = config_.xcf_data;
+  ++forwarded_count_;
+  static_cast<void>(target);
+}
+
+void Worker::send_forwarded() {
+  if (forwarded_count_ != 0 && ports_.xcf_data) {
+    // Trains are runs to one place: a stable order by target keeps each flow's own order.
+    const auto all = std::span(forwarded_).first(forwarded_count_);
+    std::stable_sort(all.begin(), all.end(), [](const wire::Outgoing& a, const wire::Outgoing& b) {
+      return a.destination.address < b.destination.address;
+    });
+    ports_.xcf_data->send(all);
+  }
+  forwarded_count_ = 0;
+}
+
+void Worker::deliver_local(std::span<const std::uint8_t> packet) {
+  if (local_count_ == local_.size()) send_local();
+  wire::Outgoing& out = local_[local_count_++];
+  out = wire::Outgoing{};
+  out.body = packet.data();
+  out.body_size = static_cast<std::uint32_t>(packet.size());
+}
+
+void Worker::send_local() {
+  if (local_count_ != 0) deliver(std::span(local_).first(local_count_));
+  local_count_ = 0;
+}
+
+// ---- the target's role: from XCF to the applications, and from them to the network ----
+
+bool Worker::receive_xcf() {
+  if (!ports_.xcf_data) return false;
+  const auto burst = std::span(burst_).first(ports_.xcf_data->receive(burst_));
+  if (!burst.empty()) target_inbound_.process(burst, now_);
+  return !burst.empty();
+}
+
+bool Worker::receive_tun() {
+  if (!ports_.tun) return false;
+  const auto burst = std::span(burst_).first(ports_.tun->receive(burst_));
+  if (!burst.empty()) target_outbound_.process(burst, now_);
+  return !burst.empty();
+}
+
+void Worker::deliver(std::span<const wire::Outgoing> packets) {
+  if (ports_.tun) ports_.tun->send(packets);
+}
+
+void Worker::unknown_spi(Ipv4Address dvipa, Spi spi, Ipv4Address remote) {
+  emit(UnknownSpi{.dvipa = dvipa, .spi = spi, .remote = remote});
+}
+
+void Worker::send_protected(const ipsec::SaParameters& sa, std::span<const wire::Outgoing> train) {
+  io::PacketPort* port = ports_.raw.get();
+  if (sa.udp_encapsulation) {
+    const DvipaPorts* ports = ports_of(sa.local);
+    port = ports == nullptr ? nullptr : ports->nat_t.get();
+  }
+  if (port == nullptr) return drops_.count(Drop::kPortFull, train.size());
+  port->send(train);
+}
+
+void Worker::send_clear(std::span<const wire::Outgoing> packets) {
+  if (!ports_.raw) return drops_.count(Drop::kPortFull, packets.size());
+  ports_.raw->send(packets);
+}
+
+Worker::DvipaPorts* Worker::ports_of(Ipv4Address dvipa) {
+  const auto found = std::find_if(dvipa_ports_.begin(), dvipa_ports_.end(),
+                                  [dvipa](const DvipaPorts& p) { return p.dvipa == dvipa; });
+  return found == dvipa_ports_.end() ? nullptr : &*found;
+}
+
+}  // namespace testudo::path
