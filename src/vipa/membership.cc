@@ -95,6 +95,7 @@ Facility::Callback<T> Membership::guarded(std::function<void(Result<T>)> then) {
 
 void Membership::retry(const std::string& what, const Error& error, void (Membership::*step)()) {
   events_.note(fmt::format("{}: {}; trying again", what, error.message));
+  waiting_since_.reset();  // a facility that was away gives the sessions it remembers their whole TTL again
   later(options_.retry, step);
 }
 
