@@ -1,0 +1,389 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "ike/installation.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <rapidcheck/gtest.h>
+
+#include <algorithm>
+#include <map>
+#include <set>
+
+#include "ike/sa_message.h"
+
+namespace testudo::ike {
+namespace {
+
+using testing::ElementsAre;
+using testing::IsEmpty;
+
+const Ipv4Address kDvipa(0xc0000264), kPeer(0xc6336401), kOtherPeer(0xc6336402);
+constexpr Epoch kEpoch{0x7'0000'0009};
+
+ipsec::SaParameters inbound(std::uint32_t spi, Ipv4Address peer = kPeer, const std::string& tunnel = "clients{1}") {
+  ipsec::SaParameters sa;
+  sa.spi = Spi(spi);
+  sa.local = kDvipa;
+  sa.remote = peer;
+  sa.tunnel = tunnel;
+  sa.key = Secret(20);
+  return sa;
+}
+
+ipsec::SaParameters outbound(std::uint32_t spi, Ipv4Address peer = kPeer,
+                             const std::string& tunnel = "clients{1}") {
+  ipsec::SaParameters sa = inbound(spi, peer, tunnel);
+  sa.direction = ipsec::Direction::kOutbound;
+  return sa;
+}
+
+xcf::v1::Filter filter(const std::string& tunnel, std::uint32_t peer = kPeer.value(), bool out = true) {
+  xcf::v1::Filter f;
+  f.set_outbound(out);
+  f.set_priority(100);
+  f.set_action(tunnel.empty() ? xcf::v1::Filter::DENY : xcf::v1::Filter::PROTECT);
+  f.set_tunnel(tunnel);
+  f.set_source(kDvipa.value());
+  f.set_source_prefix(32);
+  f.set_destination(peer);
+  f.set_destination_prefix(32);
+  f.set_source_port_last(65535);
+  f.set_destination_port_last(65535);
+  return f;
+}
+
+xcf::v1::Ack ack_of(const xcf::v1::Install& install, const std::string& refused = "") {
+  xcf::v1::Ack ack;
+  ack.set_number(install.number());
+  ack.set_dvipa(install.dvipa());
+  ack.set_epoch(install.epoch());
+  ack.set_refused(refused);
+  return ack;
+}
+
+/// A member that applies Installs, as every member does: additions, then deletions.
+struct Member {
+  std::map<std::uint64_t, std::uint32_t> sas;  // id → SPI
+  std::map<std::uint64_t, std::string> filters;
+
+  void apply(const xcf::v1::Install& install) {
+    if (install.replace_all()) sas.clear(), filters.clear();
+    for (const auto& sa : install.sas()) sas[sa.id()] = sa.spi();
+    for (const auto& f : install.filters()) filters[f.id()] = f.tunnel();
+    for (const auto id : install.delete_sas()) sas.erase(id);
+    for (const auto id : install.delete_filters()) filters.erase(id);
+  }
+};
+
+class InstallationTest : public testing::Test {
+ protected:
+  void deliver() {
+    for (const Outgoing& out : installation_.take_outgoing()) {
+      ASSERT_TRUE(check_install(out.message)) << check_install(out.message).error().message;
+      members_[out.node].apply(out.message);
+      EXPECT_FALSE(installation_.acknowledged(out.node, ack_of(out.message)));
+    }
+  }
+
+  SeededRng rng_{1};
+  Installation installation_{kDvipa, kEpoch, rng_};
+  std::map<std::string, Member> members_;
+};
+
+TEST_F(InstallationTest, AnSaReachesEveryMemberAndIsHeldOnceAcknowledged) {
+  installation_.member_up("t1");
+  installation_.member_up("t2");
+  deliver();
+  const auto id = installation_.add_sa(inbound(1000));
+  ASSERT_TRUE(id);
+  EXPECT_EQ(id->value() >> 32, 9U);  // low half of the epoch
+  EXPECT_THAT(installation_.holders(*id), IsEmpty());
+  auto out = installation_.take_outgoing();
+  ASSERT_EQ(out.size(), 2U);
+  EXPECT_EQ(out[0].node, "t1");
+  EXPECT_EQ(out[0].message.epoch(), kEpoch.value());
+  installation_.acknowledged("t1", ack_of(out[0].message));
+  EXPECT_THAT(installation_.holders(*id), ElementsAre("t1"));
+  EXPECT_EQ(installation_.acknowledged("t2", ack_of(out[1].message, "no memory")), "no memory");
+  EXPECT_THAT(installation_.holders(*id), ElementsAre("t1"));
+}
+
+TEST_F(InstallationTest, AcksThatMeanNothingAreIgnored) {
+  installation_.member_up("t1");
+  deliver();
+  const auto id = installation_.add_sa(inbound(1000));
+  const auto out = installation_.take_outgoing();
+  xcf::v1::Ack stale = ack_of(out[0].message);
+  stale.set_epoch(8);
+  installation_.acknowledged("t1", stale);
+  xcf::v1::Ack unknown = ack_of(out[0].message);
+  unknown.set_number(999);
+  installation_.acknowledged("t1", unknown);
+  installation_.acknowledged("stranger", ack_of(out[0].message));
+  EXPECT_THAT(installation_.holders(*id), IsEmpty());
+}
+
+TEST_F(InstallationTest, AnAckAfterTheDeleteMakesNoHolder) {
+  installation_.member_up("t1");
+  deliver();
+  const auto id = installation_.add_sa(inbound(1000));
+  const auto added = installation_.take_outgoing();
+  EXPECT_EQ(installation_.delete_sa({Spi(1000), kDvipa}), *id);
+  installation_.acknowledged("t1", ack_of(added[0].message));
+  EXPECT_THAT(installation_.holders(*id), IsEmpty());
+  const auto deleted = installation_.take_outgoing();
+  ASSERT_EQ(deleted.size(), 1U);
+  EXPECT_THAT(deleted[0].message.delete_sas(), ElementsAre(id->value()));
+}
+
+TEST_F(InstallationTest, AReconnectedMemberGetsAllAndHoldsNothingUntilItAcknowledges) {
+  installation_.member_up("t1");
+  deliver();
+  const SaId in = *installation_.add_sa(inbound(1000));
+  const SaId out = *installation_.add_sa(outbound(2000));
+  installation_.add_filter(filter("clients{1}"));
+  deliver();
+  EXPECT_TRUE(installation_.holds("t1", in));
+  installation_.member_down("t1");
+  EXPECT_FALSE(installation_.holds("t1", in));
+  installation_.member_up("t1");
+  const auto all = installation_.take_outgoing();
+  ASSERT_EQ(all.size(), 1U);
+  EXPECT_TRUE(all[0].message.replace_all());
+  EXPECT_EQ(all[0].message.sas_size(), 2);
+  EXPECT_EQ(all[0].message.filters_size(), 1);
+  EXPECT_FALSE(installation_.holds("t1", out));
+  installation_.acknowledged("t1", ack_of(all[0].message));
+  EXPECT_TRUE(installation_.holds("t1", out));
+}
+
+TEST_F(InstallationTest, WhatWasQueuedForAMemberGoesWithIt) {
+  installation_.member_up("t1");
+  ASSERT_TRUE(installation_.add_sa(inbound(1000)));
+  installation_.member_down("t1");
+  EXPECT_THAT(installation_.take_outgoing(), IsEmpty());
+}
+
+TEST_F(InstallationTest, Pull) {
+  installation_.member_up("t1");
+  deliver();
+  const SaId id = *installation_.add_sa(inbound(1000));
+  xcf::v1::Pull pull;
+  pull.set_dvipa(kDvipa.value());
+  pull.set_epoch(kEpoch.value());
+  pull.set_spi(1000);
+  pull.set_remote(kPeer.value());
+  const auto answer = installation_.answer("t1", pull);
+  ASSERT_TRUE(answer);
+  ASSERT_EQ(answer->sas_size(), 1);
+  EXPECT_EQ(answer->sas(0).id(), id.value());
+  installation_.acknowledged("t1", ack_of(*answer));
+  EXPECT_TRUE(installation_.holds("t1", id));
+
+  pull.set_remote(kOtherPeer.value());
+  EXPECT_EQ(installation_.answer("t1", pull)->sas_size(), 0);
+  pull.set_spi(1001);
+  EXPECT_EQ(installation_.answer("t1", pull)->sas_size(), 0);
+  EXPECT_FALSE(installation_.answer("stranger", pull));
+  pull.set_epoch(8);
+  EXPECT_FALSE(installation_.answer("t1", pull));
+}
+
+TEST_F(InstallationTest, OutboundSasAreNotPulled) {
+  installation_.member_up("t1");
+  ASSERT_TRUE(installation_.add_sa(outbound(2000)));
+  xcf::v1::Pull pull;
+  pull.set_dvipa(kDvipa.value());
+  pull.set_epoch(kEpoch.value());
+  pull.set_spi(2000);
+  pull.set_remote(kPeer.value());
+  EXPECT_EQ(installation_.answer("t1", pull)->sas_size(), 0);
+}
+
+TEST_F(InstallationTest, TheSameNameTwiceIsRefused) {
+  ASSERT_TRUE(installation_.add_sa(inbound(1000)));
+  EXPECT_FALSE(installation_.add_sa(inbound(1000)));
+  EXPECT_TRUE(installation_.add_sa(outbound(1000)));  // another destination
+  EXPECT_TRUE(installation_.add_sa(outbound(1000, kOtherPeer)));
+  ipsec::SaParameters foreign = inbound(1001);
+  foreign.local = kOtherPeer;
+  EXPECT_FALSE(installation_.add_sa(foreign));
+}
+
+TEST_F(InstallationTest, SpisAreValidAndUniqueAndFreedByDelete) {
+  std::set<Spi> spis;
+  for (int i = 0; i < 1000; ++i) {
+    const Spi spi = installation_.allocate_spi();
+    EXPECT_GE(spi.value(), 256U);
+    EXPECT_TRUE(spis.insert(spi).second);
+  }
+  EXPECT_EQ(installation_.delete_sa({*spis.begin(), kDvipa}), std::nullopt);
+}
+
+/// Says small numbers first: reserved SPIs, and the same one twice.
+class StubbornRng final : public Rng {
+ public:
+  void fill(std::span<std::uint8_t> out) override {
+    std::ranges::fill(out, std::uint8_t{0});
+    static constexpr std::uint16_t kValues[] = {0, 255, 256, 256, 257};
+    const std::uint16_t value = kValues[std::min(next_++, std::size(kValues) - 1)];
+    out[0] = static_cast<std::uint8_t>(value);
+    out[1] = static_cast<std::uint8_t>(value >> 8);
+  }
+
+ private:
+  std::size_t next_ = 0;
+};
+
+TEST(InstallationSpi, ReservedAndUsedNumbersArePassedOver) {
+  StubbornRng rng;
+  Installation installation(kDvipa, kEpoch, rng);
+  EXPECT_EQ(installation.allocate_spi(), Spi(256));
+  EXPECT_EQ(installation.allocate_spi(), Spi(257));
+}
+
+TEST_F(InstallationTest, UpdateKeepsTheIdAndFollowsThePeer) {
+  installation_.member_up("t1");
+  deliver();
+  const SaId id = *installation_.add_sa(outbound(2000));
+  deliver();
+  EXPECT_EQ(*installation_.update_sa({Spi(2000), kPeer}, {{kDvipa, 4500}, {kOtherPeer, 6000}, true}), id);
+  EXPECT_EQ(installation_.find(id)->remote_port, 6000);
+  EXPECT_EQ(installation_.find(SaName{Spi(2000), kPeer}), nullptr);
+  EXPECT_NE(installation_.find(SaName{Spi(2000), kOtherPeer}), nullptr);
+  const auto out = installation_.take_outgoing();
+  EXPECT_EQ(out.at(0).message.sas(0).remote(), kOtherPeer.value());
+  EXPECT_FALSE(installation_.update_sa({Spi(2000), kOtherPeer}, {{kPeer, 4500}, {kOtherPeer, 6000}, true}));
+  EXPECT_FALSE(installation_.update_sa({Spi(1), kPeer}, {{kDvipa, 4500}, {kOtherPeer, 6000}, true}));
+}
+
+TEST_F(InstallationTest, AFilterGoesWithItsLastUse) {
+  installation_.member_up("t1");
+  EXPECT_TRUE(installation_.add_filter(filter("clients{1}")));
+  EXPECT_FALSE(installation_.add_filter(filter("clients{1}")));  // the rekeyed CHILD_SA's
+  deliver();
+  EXPECT_EQ(members_["t1"].filters.size(), 1U);
+  EXPECT_FALSE(installation_.delete_filter(filter("clients{1}")));
+  deliver();
+  EXPECT_EQ(members_["t1"].filters.size(), 1U);
+  EXPECT_TRUE(installation_.delete_filter(filter("clients{1}")));
+  deliver();
+  EXPECT_THAT(members_["t1"].filters, IsEmpty());
+  EXPECT_FALSE(installation_.delete_filter(filter("clients{1}")));
+}
+
+TEST_F(InstallationTest, OfEqualSelectorsTheLastOneIsInForce) {
+  installation_.member_up("t1");
+  installation_.add_filter(filter("clients{1}"));
+  installation_.add_filter(filter("clients{2}"));
+  deliver();
+  ASSERT_EQ(members_["t1"].filters.size(), 1U);
+  EXPECT_EQ(members_["t1"].filters.begin()->second, "clients{2}");
+  EXPECT_TRUE(installation_.delete_filter(filter("clients{2}")));
+  deliver();
+  ASSERT_EQ(members_["t1"].filters.size(), 1U);
+  EXPECT_EQ(members_["t1"].filters.begin()->second, "clients{1}");
+  EXPECT_FALSE(installation_.delete_filter(filter("clients{9}")));
+}
+
+TEST_F(InstallationTest, AWaitingFilterGoesUnseen) {
+  installation_.member_up("t1");
+  installation_.add_filter(filter("clients{1}"));
+  installation_.add_filter(filter("clients{2}"));
+  deliver();
+  EXPECT_FALSE(installation_.delete_filter(filter("clients{1}")));
+  EXPECT_THAT(installation_.take_outgoing(), IsEmpty());
+}
+
+TEST_F(InstallationTest, WhatACrashedDaemonLeftGoesWhenItsPeerHasNegotiatedAnew) {
+  installation_.member_up("t1");
+  installation_.add_filter(filter("", 0x01020304));  // the operator's own
+  const SaId in = *installation_.add_sa(inbound(1000));
+  const SaId out = *installation_.add_sa(outbound(2000));
+  const SaId other = *installation_.add_sa(outbound(2001, kOtherPeer, "clients{2}"));
+  installation_.add_filter(filter("clients{1}", kPeer.value(), true));
+  installation_.add_filter(filter("clients{1}", kPeer.value(), false));
+  installation_.add_filter(filter("clients{2}", kOtherPeer.value(), true));
+  installation_.daemon_restarted();
+  deliver();
+  EXPECT_EQ(members_["t1"].sas.size(), 3U);
+
+  installation_.add_filter(filter("clients{1}@1", kPeer.value(), true));
+  EXPECT_THAT(installation_.take_deleted(), IsEmpty());  // the inbound one still names the tunnel
+  installation_.add_filter(filter("clients{1}@1", kPeer.value(), false));
+  EXPECT_THAT(installation_.take_deleted(), ElementsAre(in, out));
+  deliver();
+  EXPECT_THAT(members_["t1"].sas, ElementsAre(testing::Pair(other.value(), 2001U)));
+  EXPECT_EQ(members_["t1"].filters.size(), 4U);
+  EXPECT_EQ(installation_.find(in), nullptr);
+}
+
+TEST_F(InstallationTest, FlushEmptiesEveryMember) {
+  installation_.member_up("t1");
+  const SaId id = *installation_.add_sa(inbound(1000));
+  installation_.add_filter(filter("clients{1}"));
+  deliver();
+  EXPECT_THAT(installation_.flush_sas(), ElementsAre(id));
+  EXPECT_EQ(installation_.flush_filters().size(), 1U);
+  deliver();
+  EXPECT_THAT(members_["t1"].sas, IsEmpty());
+  EXPECT_THAT(members_["t1"].filters, IsEmpty());
+  EXPECT_THAT(installation_.flush_sas(), IsEmpty());
+  EXPECT_THAT(installation_.take_outgoing(), IsEmpty());
+}
+
+/// Whatever happens in whatever order, a member that has applied everything has what the owner has.
+RC_GTEST_PROP(Installation, MembersThatHaveAppliedEverythingAgreeWithTheOwner, (std::vector<std::uint8_t> steps)) {
+  SeededRng rng(1);
+  Installation installation(kDvipa, kEpoch, rng);
+  std::map<std::string, Member> members;
+  std::set<std::string> up;
+  for (const std::uint8_t step : steps) {
+    const std::uint32_t number = 1000 + step % 4U;
+    const std::string node = step % 2 != 0 ? "t1" : "t2";
+    const std::string tunnel = step % 2 != 0 ? "a{1}" : "b{2}";
+    switch (step / 4 % 8) {
+      case 0:
+        installation.member_up(node);
+        up.insert(node);
+        break;
+      case 1:
+        installation.member_down(node);
+        up.erase(node);
+        members.erase(node);
+        break;
+      case 2:
+        static_cast<void>(installation.add_sa(inbound(number, kPeer, tunnel)));
+        break;
+      case 3:
+        installation.delete_sa({Spi(number), kDvipa});
+        break;
+      case 4:
+      case 5:
+        installation.add_filter(filter(tunnel, 0x0a000000 + step % 3U));
+        break;
+      case 6:
+        installation.delete_filter(filter(tunnel, 0x0a000000 + step % 3U));
+        break;
+      default:
+        installation.daemon_restarted();
+    }
+    for (const Outgoing& out : installation.take_outgoing()) {
+      RC_ASSERT(up.contains(out.node));
+      members[out.node].apply(out.message);
+      installation.acknowledged(out.node, ack_of(out.message));
+    }
+    for (const std::string& each : up) {
+      std::map<std::uint64_t, std::uint32_t> sas;
+      for (const auto& [id, sa] : installation.sas()) sas[id.value()] = sa.spi.value();
+      RC_ASSERT(members[each].sas == sas);
+      std::map<std::uint64_t, std::string> filters;
+      for (const auto& f : installation.filters()) filters[f.id()] = f.tunnel();
+      RC_ASSERT(members[each].filters == filters);
+      for (const auto& [id, sa] : installation.sas()) RC_ASSERT(installation.holds(each, id));
+    }
+  }
+}
+
+}  // namespace
+}  // namespace testudo::ike

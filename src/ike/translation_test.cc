@@ -1,0 +1,292 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "ike/translation.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <rapidcheck/gtest.h>
+
+#include <algorithm>
+#include <optional>
+#include <string>
+
+#include "bridge.pb.h"
+
+namespace testudo::ike {
+namespace {
+
+using crypto::Suite;
+using testing::HasSubstr;
+
+struct SuiteCase {
+  const char* proposal;
+  std::uint32_t encryption;
+  std::size_t encryption_key;  // bytes
+  std::uint32_t integrity;
+  std::size_t integrity_key;
+  std::optional<Suite> suite;
+};
+
+// What strongSwan makes of each esp_proposals entry, and what becomes of it.
+const SuiteCase kSuiteCases[] = {
+    {"aes128gcm16", 20, 20, 1024, 0, Suite::kAesGcm128Icv16},
+    {"aes256gcm16", 20, 36, 1024, 0, Suite::kAesGcm256Icv16},
+    {"aes256gcm16, integrity 0", 20, 36, 0, 0, Suite::kAesGcm256Icv16},
+    {"aes192gcm16", 20, 28, 1024, 0, std::nullopt},
+    {"aes128gcm16 without its salt", 20, 16, 1024, 0, std::nullopt},
+    {"aes128gcm12", 19, 20, 1024, 0, std::nullopt},
+    {"aes128gcm8", 18, 20, 1024, 0, std::nullopt},
+    {"aes128gcm16 with an integrity algorithm", 20, 20, 12, 32, std::nullopt},
+    {"aes128-sha256", 12, 16, 12, 32, Suite::kAesCbc128HmacSha256},
+    {"aes256-sha256", 12, 32, 12, 32, Suite::kAesCbc256HmacSha256},
+    {"aes192-sha256", 12, 24, 12, 32, std::nullopt},
+    {"aes128-sha256 with a short key", 12, 16, 12, 20, std::nullopt},
+    {"aes128-sha1", 12, 16, 2, 20, std::nullopt},
+    {"aes128-sha512", 12, 16, 14, 64, std::nullopt},
+    {"aes128, no integrity", 12, 16, 1024, 0, std::nullopt},
+    {"null-sha256", 11, 0, 12, 32, std::nullopt},
+    {"chacha20poly1305", 28, 36, 1024, 0, std::nullopt},
+    {"3des-md5", 3, 24, 1, 16, std::nullopt},
+    {"private use", 60000, 16, 1024, 0, std::nullopt},
+};
+
+TEST(Translation, SuitesTruthTable) {
+  for (const SuiteCase& c : kSuiteCases) {
+    const auto suite = suite_of(c.encryption, c.encryption_key, c.integrity, c.integrity_key);
+    EXPECT_EQ(suite.has_value(), c.suite.has_value()) << c.proposal;
+    if (suite && c.suite) {
+      EXPECT_EQ(*suite, *c.suite) << c.proposal;
+    }
+    if (!suite) {
+      EXPECT_THAT(suite.error().message, HasSubstr("Supported: esp_proposals = aes128gcm16")) << c.proposal;
+    }
+  }
+}
+
+TEST(Translation, RefusalNamesTheProposal) {
+  EXPECT_THAT(suite_of(3, 24, 1, 16).error().message,
+              HasSubstr("3DES_CBC(3) with a key of 192 bits, integrity HMAC_MD5_96(1) with 128 bits"));
+}
+
+bridge::AddSa add_sa() {
+  bridge::AddSa m;
+  m.mutable_id()->mutable_source()->set_address(0xc6336401);  // 198.51.100.1
+  m.mutable_id()->mutable_source()->set_port(40000);
+  m.mutable_id()->mutable_destination()->set_address(0xc0000264);  // 192.0.2.100
+  m.mutable_id()->mutable_destination()->set_port(4500);
+  m.mutable_id()->set_spi(0xc1234567);
+  m.mutable_id()->set_protocol(50);
+  m.set_inbound(true);
+  m.set_reqid(7);
+  m.set_connection("clients");
+  m.set_mode(2);
+  m.set_encryption(12);
+  m.set_encryption_key(std::string(16, 'e'));
+  m.set_integrity(12);
+  m.set_integrity_key(std::string(32, 'i'));
+  m.set_replay_window(32);
+  m.set_encapsulation(true);
+  m.mutable_seconds()->set_rekey(3000);
+  m.mutable_seconds()->set_life(3600);
+  return m;
+}
+
+TEST(Translation, InboundSa) {
+  const auto sa = translate(add_sa(), 0);
+  ASSERT_TRUE(sa) << sa.error().message;
+  EXPECT_EQ(sa->local.to_string(), "192.0.2.100");
+  EXPECT_EQ(sa->remote.to_string(), "198.51.100.1");
+  EXPECT_EQ(sa->local_port, 4500);
+  EXPECT_EQ(sa->remote_port, 40000);
+  EXPECT_EQ(sa->tunnel, "clients{7}");
+  EXPECT_EQ(sa->suite, Suite::kAesCbc128HmacSha256);
+  ASSERT_EQ(sa->key.size(), 48U);
+  EXPECT_EQ(sa->key.bytes()[15], 'e');
+  EXPECT_EQ(sa->key.bytes()[16], 'i');
+  EXPECT_EQ(sa->limits.soft_seconds, 3000U);
+  EXPECT_EQ(name_of(*sa), (SaName{Spi(0xc1234567), sa->local}));
+}
+
+TEST(Translation, OutboundSaHasItsEndsTheOtherWayRound) {
+  bridge::AddSa m = add_sa();
+  m.mutable_id()->mutable_source()->Swap(m.mutable_id()->mutable_destination());
+  m.set_inbound(false);
+  const auto sa = translate(m, 2);
+  ASSERT_TRUE(sa) << sa.error().message;
+  EXPECT_EQ(sa->local.to_string(), "192.0.2.100");
+  EXPECT_EQ(sa->remote_port, 40000);
+  EXPECT_EQ(sa->tunnel, "clients{7}@2");
+  EXPECT_EQ(name_of(*sa), (SaName{Spi(0xc1234567), sa->remote}));
+}
+
+TEST(Translation, PortsWithoutEncapsulationSayNothing) {
+  bridge::AddSa m = add_sa();
+  m.set_encapsulation(false);
+  const auto sa = translate(m, 0);
+  ASSERT_TRUE(sa);
+  EXPECT_FALSE(sa->udp_encapsulation);
+  EXPECT_EQ(sa->remote_port, 4500);
+}
+
+TEST(Translation, UnderflowedSoftLimitIsNone) {
+  bridge::AddSa m = add_sa();
+  m.mutable_bytes()->set_rekey(~std::uint64_t{0} - 5);
+  m.mutable_bytes()->set_life(1000);
+  m.mutable_packets()->set_rekey(10);  // a soft limit alone counts
+  const auto sa = translate(m, 0);
+  ASSERT_TRUE(sa);
+  EXPECT_EQ(sa->limits.soft_bytes, 0U);
+  EXPECT_EQ(sa->limits.hard_bytes, 1000U);
+  EXPECT_EQ(sa->limits.soft_packets, 10U);
+}
+
+struct RefusedSa {
+  const char* what;
+  void (*spoil)(bridge::AddSa&);
+  const char* says;
+};
+const RefusedSa kRefusedSas[] = {
+    {"AH", [](bridge::AddSa& m) { m.mutable_id()->set_protocol(51); }, "only ESP"},
+    {"transport mode", [](bridge::AddSa& m) { m.set_mode(1); }, "mode = tunnel"},
+    {"BEET", [](bridge::AddSa& m) { m.set_mode(3); }, "mode = tunnel"},
+    {"IPComp", [](bridge::AddSa& m) { m.set_ipcomp(2); }, "ipcomp = no"},
+    {"reserved SPI", [](bridge::AddSa& m) { m.mutable_id()->set_spi(255); }, "reserved"},
+    {"no remote", [](bridge::AddSa& m) { m.mutable_id()->mutable_source()->set_address(0); }, "missing"},
+    {"port", [](bridge::AddSa& m) { m.mutable_id()->mutable_source()->set_port(70000); }, "above 65535"},
+    {"no port", [](bridge::AddSa& m) { m.mutable_id()->mutable_source()->set_port(0); }, "without ports"},
+    {"huge window", [](bridge::AddSa& m) { m.set_replay_window(1U << 30); }, "replay window"},
+    {"long name", [](bridge::AddSa& m) { m.set_connection(std::string(300, 'x')); }, "tunnel name"},
+    {"no reqid", [](bridge::AddSa& m) { m.set_reqid(0); }, "reqid"},
+};
+
+TEST(Translation, RefusedSas) {
+  for (const RefusedSa& c : kRefusedSas) {
+    bridge::AddSa m = add_sa();
+    c.spoil(m);
+    const auto sa = translate(m, 0);
+    ASSERT_FALSE(sa) << c.what;
+    EXPECT_THAT(sa.error().message, HasSubstr(c.says)) << c.what;
+  }
+}
+
+bridge::Policy policy(bridge::Policy::Direction direction) {
+  bridge::Policy m;
+  m.set_direction(direction);
+  m.set_kind(bridge::Policy::IPSEC);
+  m.set_class_(1);
+  m.set_reqid(7);
+  m.set_mode(2);
+  m.set_connection("clients");
+  bridge::Selector* dvipa = direction == bridge::Policy::OUT ? m.mutable_source() : m.mutable_destination();
+  bridge::Selector* peer = direction == bridge::Policy::OUT ? m.mutable_destination() : m.mutable_source();
+  dvipa->set_first(0xc0000264);
+  dvipa->set_last(0xc0000264);
+  peer->set_first(0xc6336401);
+  peer->set_last(0xc6336401);
+  dvipa->set_last_port(65535);
+  peer->set_last_port(65535);
+  (direction == bridge::Policy::OUT ? m.mutable_sa_source() : m.mutable_sa_destination())->set_address(0xc0000264);
+  (direction == bridge::Policy::OUT ? m.mutable_sa_destination() : m.mutable_sa_source())->set_address(0xc6336401);
+  return m;
+}
+
+TEST(Translation, OutboundPolicyNamesTheTunnel) {
+  const auto translated = translate(policy(bridge::Policy::OUT), 0);
+  ASSERT_TRUE(translated) << translated.error().message;
+  EXPECT_EQ(translated->dvipa.to_string(), "192.0.2.100");
+  ASSERT_EQ(translated->filters.size(), 1U);
+  const xcf::v1::Filter& f = translated->filters[0];
+  EXPECT_TRUE(f.outbound());
+  EXPECT_EQ(f.action(), xcf::v1::Filter::PROTECT);
+  EXPECT_EQ(f.tunnel(), "clients{7}");
+  EXPECT_EQ(f.source(), 0xc0000264);
+  EXPECT_EQ(f.source_prefix(), 32U);
+  EXPECT_EQ(f.destination_port_last(), 65535U);
+}
+
+TEST(Translation, InboundPolicyHasItsDvipaAtTheDestination) {
+  const auto translated = translate(policy(bridge::Policy::IN), 0);
+  ASSERT_TRUE(translated);
+  EXPECT_EQ(translated->dvipa.to_string(), "192.0.2.100");
+  EXPECT_FALSE(translated->filters.at(0).outbound());
+}
+
+TEST(Translation, ForwardAndTrapPoliciesMakeNoFilter) {
+  EXPECT_TRUE(translate(policy(bridge::Policy::FWD), 0)->filters.empty());
+  bridge::Policy trap = policy(bridge::Policy::OUT);
+  trap.set_class_(2);
+  EXPECT_TRUE(translate(trap, 0)->filters.empty());
+}
+
+TEST(Translation, PassAndDropPolicies) {
+  bridge::Policy m = policy(bridge::Policy::OUT);
+  m.set_kind(bridge::Policy::PASS);
+  EXPECT_EQ(translate(m, 0)->filters.at(0).action(), xcf::v1::Filter::PERMIT);
+  EXPECT_EQ(translate(m, 0)->filters.at(0).tunnel(), "");
+  m.set_kind(bridge::Policy::DROP);
+  EXPECT_EQ(translate(m, 0)->filters.at(0).action(), xcf::v1::Filter::DENY);
+  m.set_kind(bridge::Policy::UNKNOWN);
+  EXPECT_FALSE(translate(m, 0));
+}
+
+TEST(Translation, MoreSpecificAndMoreImportantPoliciesComeFirst) {
+  bridge::Policy host = policy(bridge::Policy::OUT), network = host, port = host, pass = host, manual = host;
+  network.mutable_destination()->set_first(0xc6336400);
+  network.mutable_destination()->set_last(0xc63364ff);
+  port.mutable_source()->set_protocol(6);
+  port.mutable_source()->set_first_port(80);
+  port.mutable_source()->set_last_port(80);
+  pass.set_class_(0);
+  pass.mutable_destination()->set_first(0);
+  pass.mutable_destination()->set_last(0xffffffff);
+  manual.set_manual_priority(1);
+  const auto priority = [](const bridge::Policy& m) { return translate(m, 0)->filters.at(0).priority(); };
+  EXPECT_LT(priority(host), priority(network));
+  EXPECT_LT(priority(port), priority(host));
+  EXPECT_LT(priority(pass), priority(manual));
+  EXPECT_LT(priority(manual), priority(port));
+  EXPECT_LT(priority(network), 1'000'000U);
+}
+
+TEST(Translation, ARangeThatMakesTooManyFiltersIsRefused) {
+  bridge::Policy m = policy(bridge::Policy::OUT);
+  m.mutable_source()->set_first(1);
+  m.mutable_source()->set_last(0xfffffffe);
+  m.mutable_destination()->set_first(1);
+  m.mutable_destination()->set_last(0xfffffffe);
+  EXPECT_THAT(translate(m, 0).error().message, HasSubstr("use prefixes"));
+  m.mutable_destination()->set_first(5);
+  m.mutable_destination()->set_last(4);
+  EXPECT_THAT(translate(m, 0).error().message, HasSubstr("wrong way round"));
+}
+
+TEST(Translation, PrefixesOfARange) {
+  const auto text = [](const char* first, const char* last) {
+    std::string list;
+    for (const Ipv4Prefix& p : prefixes_of(*Ipv4Address::parse(first), *Ipv4Address::parse(last))) {
+      list += p.to_string() + " ";
+    }
+    return list;
+  };
+  EXPECT_EQ(text("192.0.2.0", "192.0.2.255"), "192.0.2.0/24 ");
+  EXPECT_EQ(text("0.0.0.0", "255.255.255.255"), "0.0.0.0/0 ");
+  EXPECT_EQ(text("192.0.2.1", "192.0.2.1"), "192.0.2.1/32 ");
+  EXPECT_EQ(text("192.0.2.1", "192.0.2.6"), "192.0.2.1/32 192.0.2.2/31 192.0.2.4/31 192.0.2.6/32 ");
+  EXPECT_EQ(text("255.255.255.254", "255.255.255.255"), "255.255.255.254/31 ");
+}
+
+RC_GTEST_PROP(Translation, PrefixesCoverARangeExactlyAndInOrder, (std::uint32_t a, std::uint32_t b)) {
+  const std::uint32_t first = std::min(a, b), last = std::max(a, b);
+  std::uint64_t next = first;
+  const auto prefixes = prefixes_of(Ipv4Address(first), Ipv4Address(last));
+  RC_ASSERT(prefixes.size() <= 62U);
+  for (const Ipv4Prefix& p : prefixes) {
+    RC_ASSERT(p.address.value() == next);
+    const std::uint64_t size = std::uint64_t{1} << (32 - p.length);
+    RC_ASSERT(next % size == 0U);
+    next += size;
+  }
+  RC_ASSERT(next == std::uint64_t{last} + 1);
+}
+
+}  // namespace
+}  // namespace testudo::ike
