@@ -1,0 +1,204 @@
+// SPDX-License-Identifier: Apache-2.0
+// The node's half of the bridge alone, for plugin_test.py: real bridge, real installation, IKE datagrams relayed
+// through UDP 500 and 4500 of one address, no data plane. Says what happens as lines of JSON.
+//
+// usage: bridge_node SOCKET DVIPA       SIGUSR1: soft expire, SIGUSR2: hard expire of the newest inbound SA
+#include <arpa/inet.h>
+#include <fmt/format.h>
+#include <netinet/in.h>
+#include <openssl/sha.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+
+#include <array>
+#include <csignal>
+#include <cstdio>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "ike/bridge.h"
+#include "ike/installation.h"
+#include "io/descriptor.h"
+#include "io/loop.h"
+
+namespace testudo::ike {
+namespace {
+
+volatile std::sig_atomic_t g_soft = 0, g_hard = 0, g_stop = 0;
+
+template <typename... Args>
+void say(fmt::format_string<Args...> format, Args&&... args) {
+  fmt::print("{{{}}}\n", fmt::format(format, std::forward<Args>(args)...));
+  std::fflush(stdout);
+}
+
+/// Of the key; the key itself is never printed.
+std::string digest(const Secret& key) {
+  std::array<unsigned char, SHA256_DIGEST_LENGTH> hash{};
+  SHA256(key.bytes().data(), key.size(), hash.data());
+  std::string text;
+  for (const unsigned char byte : hash) text += fmt::format("{:02x}", byte);
+  return text;
+}
+
+sockaddr_in socket_address(Endpoint endpoint) {
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(endpoint.address.value());
+  address.sin_port = htons(endpoint.port);
+  return address;
+}
+
+class BridgeNode final : public IkeEvents {
+ public:
+  BridgeNode(io::Loop& loop, const std::string& socket, Ipv4Address dvipa)
+      : bridge_(loop, socket), dvipa_(dvipa), installation_(dvipa, Epoch(1), rng_) {
+    for (std::size_t i = 0; i < kPorts.size(); ++i) open_port(loop, i);
+  }
+
+  Result<void> start() { return bridge_.start(*this); }
+  void expire(Expiry expiry) {
+    const ipsec::SaParameters* newest = nullptr;
+    for (const auto& [id, sa] : installation_.sas()) {
+      if (sa.direction == ipsec::Direction::kInbound) newest = &sa;
+    }
+    if (newest == nullptr) return;
+    const bool told = bridge_.expire(name_of(*newest), newest->remote, expiry);
+    say(R"("event": "told", "expire": {}, "spi": {})", told, newest->spi.value());
+  }
+
+  void ike_connected(const std::string& daemon, bool restarted) override {
+    if (restarted) installation_.daemon_restarted();
+    say(R"("event": "connected", "daemon": "{}", "restarted": {})", daemon, restarted);
+  }
+  void ike_disconnected(const std::string& reason) override {
+    say(R"("event": "disconnected", "reason": "{}")", reason);
+  }
+  Result<Spi> allocate_spi(Ipv4Address dvipa, Ipv4Address) override {
+    if (dvipa != dvipa_) return fail("not the DVIPA");
+    return installation_.allocate_spi();
+  }
+  Result<void> add_sa(ipsec::SaParameters sa) override {
+    say(R"("event": "add_sa", "inbound": {}, "spi": {}, "tunnel": "{}", "suite": "{}", "key_sha256": "{}", )"
+        R"("local": "{}", "remote": "{}", "encapsulation": {}, "window": {}, "life": {}, "rekey": {})",
+        sa.direction == ipsec::Direction::kInbound, sa.spi.value(), sa.tunnel, crypto::sizes(sa.suite).name,
+        digest(sa.key), sa.local.to_string(), sa.remote.to_string(), sa.udp_encapsulation, sa.replay_window,
+        sa.limits.hard_seconds, sa.limits.soft_seconds);
+    const auto id = installation_.add_sa(std::move(sa));
+    if (!id) return tl::unexpected(id.error());
+    return {};
+  }
+  Result<void> update_sa(SaName name, const SaPath& path) override {
+    say(R"("event": "update_sa", "spi": {}, "source": "{}", "destination": "{}")", name.spi.value(),
+        path.source.to_string(), path.destination.to_string());
+    const auto id = installation_.update_sa(name, path);
+    if (!id) return tl::unexpected(id.error());
+    return {};
+  }
+  Result<SaUse> query_sa(SaName) override {
+    return SaUse{.bytes = 4321, .packets = 21, .used = true, .idle_seconds = 1};
+  }
+  Result<void> delete_sa(SaName name) override {
+    say(R"("event": "delete_sa", "spi": {}, "installed": {})", name.spi.value(),
+        installation_.delete_sa(name).has_value());
+    return {};
+  }
+  void flush_sas() override {
+    installation_.flush_sas();
+    say(R"("event": "flush_sas")");
+  }
+  Result<void> add_policy(const Policy& policy) override {
+    for (const auto& f : policy.filters) {
+      const bool changed = installation_.add_filter(f);
+      say(R"("event": "add_policy", "changed": {}, "outbound": {}, "tunnel": "{}", "priority": {})", changed,
+          f.outbound(), f.tunnel(), f.priority());
+    }
+    return {};
+  }
+  Result<void> delete_policy(const Policy& policy) override {
+    for (const auto& f : policy.filters) {
+      const bool changed = installation_.delete_filter(f);
+      say(R"("event": "delete_policy", "changed": {}, "outbound": {}, "tunnel": "{}", "left": {})", changed,
+          f.outbound(), f.tunnel(), installation_.filters().size());
+    }
+    return {};
+  }
+  void flush_policies() override {
+    installation_.flush_filters();
+    say(R"("event": "flush_policies")");
+  }
+  void send_ike(Endpoint local, Endpoint remote, std::span<const std::uint8_t> payload) override {
+    std::vector<std::uint8_t> datagram;
+    if (local.port == 4500 && payload.size() > 1) datagram.assign(4, 0);  // the non-ESP marker
+    datagram.insert(datagram.end(), payload.begin(), payload.end());
+    const sockaddr_in to = socket_address(remote);
+    ::sendto(sockets_[local.port == 4500 ? 1 : 0].get(), datagram.data(), datagram.size(), 0,
+             reinterpret_cast<const sockaddr*>(&to), sizeof to);
+  }
+  void ike_warning(const std::string& text) override { say(R"("event": "warning", "text": "{}")", text); }
+
+ private:
+  static constexpr std::array<std::uint16_t, 2> kPorts{500, 4500};
+
+  void open_port(io::Loop& loop, std::size_t i) {
+    sockets_[i] = io::Descriptor(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+    const sockaddr_in address = socket_address({dvipa_, kPorts[i]});
+    if (::bind(sockets_[i].get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
+      say(R"("event": "warning", "text": "{}")", io::system_error("bind"));
+    }
+    static_cast<void>(loop.watch(sockets_[i].get(), EPOLLIN, [this, i](std::uint32_t) { receive(i); }));
+  }
+
+  void receive(std::size_t i) {
+    std::array<std::uint8_t, 65536> buffer{};
+    sockaddr_in from{};
+    socklen_t length = sizeof from;
+    const ssize_t size =
+        ::recvfrom(sockets_[i].get(), buffer.data(), buffer.size(), 0, reinterpret_cast<sockaddr*>(&from), &length);
+    if (size <= 0) return;
+    std::span<const std::uint8_t> payload(buffer.data(), static_cast<std::size_t>(size));
+    if (kPorts[i] == 4500) {  // ESP and NAT keepalives are not charon's
+      if (payload.size() <= 4 || (payload[0] | payload[1] | payload[2] | payload[3]) != 0) return;
+      payload = payload.subspan(4);
+    }
+    bridge_.deliver_ike({dvipa_, kPorts[i]}, {Ipv4Address(ntohl(from.sin_addr.s_addr)), ntohs(from.sin_port)},
+                        payload);
+  }
+
+  KernelRng rng_;
+  CharonBridge bridge_;
+  const Ipv4Address dvipa_;
+  Installation installation_;
+  std::array<io::Descriptor, 2> sockets_;
+};
+
+int run(const std::string& socket, const std::string& dvipa) {
+  auto loop = io::Loop::create();
+  const auto address = Ipv4Address::parse(dvipa);
+  if (!loop || !address) return 2;
+  BridgeNode node(**loop, socket, *address);
+  if (const auto started = node.start(); !started) {
+    fmt::print(stderr, "bridge_node: {}\n", started.error().message);
+    return 1;
+  }
+  std::signal(SIGUSR1, [](int) { g_soft = 1; });
+  std::signal(SIGUSR2, [](int) { g_hard = 1; });
+  std::signal(SIGTERM, [](int) { g_stop = 1; });
+  say(R"("event": "ready")");
+  while (g_stop == 0) {
+    (*loop)->run_once(20ms);
+    if (std::exchange(g_soft, 0) != 0) node.expire(Expiry::kSoft);
+    if (std::exchange(g_hard, 0) != 0) node.expire(Expiry::kHard);
+  }
+  return 0;
+}
+
+}  // namespace
+}  // namespace testudo::ike
+
+int main(int argc, char** argv) {
+  if (argc == 3) return testudo::ike::run(argv[1], argv[2]);
+  fmt::print(stderr, "usage: bridge_node SOCKET DVIPA\n");
+  return 2;
+}
