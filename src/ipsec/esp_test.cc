@@ -213,6 +213,24 @@ TEST_P(Esp, RefusesImpossibleTexts) {
   }
 }
 
+// Padding that is 1, 2, 3 … to the first byte of the text leaves no packet; one that begins in the IV is too long,
+// even if the IV's last byte is a 1, as the second packet's is with GCM.
+TEST_P(Esp, RefusesPaddingThatLeavesNothing) {
+  struct Row {
+    std::uint8_t padding;
+    Drop drop;
+  };
+  for (const Row& row : {Row{62, Drop::kTruncated}, Row{63, Drop::kBadPadding}, Row{64, Drop::kBadPadding}}) {
+    Bytes text(64);
+    const std::size_t shift = row.padding - 62u;  // bytes of the padding that would lie in the IV
+    for (std::size_t i = 0; i < 62; ++i) text[i] = static_cast<std::uint8_t>(i + 1 + shift);
+    text[62] = row.padding;
+    text[63] = wire::kProtocolIpip;
+    Bytes esp = seal_text(pair_, text);
+    EXPECT_EQ(decap_one(pair_, esp).drop, row.drop) << int{row.padding};
+  }
+}
+
 TEST_P(Esp, RefusesInnerPacketsThatAreNoIpv4) {
   struct Row {
     const char* what;
