@@ -40,11 +40,11 @@ struct ReadyPort {
 
 struct Dvipa {
   Ipv4Address address;
-  Epoch epoch;
-  NodeId owner;
+  Epoch epoch{};
+  NodeId owner{};
   bool all_ports = false;
-  std::vector<std::uint16_t> ports;  // distributed ones, unless all_ports
-  std::vector<ReadyPort> ready;      // on the owner only
+  std::vector<std::uint16_t> ports{};  // distributed ones, unless all_ports
+  std::vector<ReadyPort> ready{};      // on the owner only
 
   [[nodiscard]] bool distributes(std::uint16_t port) const;
   /// In ascending NodeId.

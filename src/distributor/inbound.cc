@@ -158,7 +158,8 @@ void Inbound::raw_one(std::size_t index, const wire::Packet& packet, Time now) {
   if (ip->is_fragment()) return drop(index, Drop::kFragment);
   const std::span<std::uint8_t> bytes = packet.bytes().first(ip->total_size());
   if (ip->protocol() == wire::kProtocolAh) return drop(index, Drop::kUnsupported);
-  if (ip->protocol() != wire::kProtocolEsp) return clear_one(index, bytes, now);
+  if (packet.segment_size != 0) return drop(index, Drop::kUnsupported);  // the caller cuts super-segments
+  if (ip->protocol() != wire::kProtocolEsp) return clear_one(index, bytes, packet.checksum_missing, now);
   take_esp({.index = index, .esp = bytes.subspan(ip->header_size()), .ip = bytes}, ip->source(), ip->destination());
 }
 

@@ -57,8 +57,8 @@ struct Verdict {
 };
 
 struct InboundConfig {
-  ConnectionTableConfig connections;
-  ReplayLedgerConfig ledger;
+  ConnectionTableConfig connections = {};
+  ReplayLedgerConfig ledger = {};
   std::size_t age_per_tick = 256;  // connections looked at
 };
 
@@ -99,7 +99,8 @@ class Inbound {
   /// until the next call. Packets may be changed.
   [[nodiscard]] std::span<const Verdict> ike(std::span<const wire::Packet> burst);              // UDP port 500
   [[nodiscard]] std::span<const Verdict> nat_t(std::span<const wire::Packet> burst, Time now);  // UDP port 4500
-  [[nodiscard]] std::span<const Verdict> raw(std::span<const wire::Packet> burst, Time now);    // IPv4 packets
+  [[nodiscard]] std::span<const Verdict> raw(std::span<const wire::Packet> burst,
+                                             Time now);  // IPv4 packets: super-segments are cut before
 
   /// kReplayCommit of a target. The caller has checked that the sender is who the header says.
   void commit(const wire::FastMessage& message);
@@ -179,7 +180,7 @@ class Inbound {
   [[nodiscard]] bool stays(const Connection& connection, const Dvipa& dvipa, bool initial_syn) const;
   Connection* connect(const ConnectionKey& key, std::uint64_t hash, const Dvipa& dvipa, ipsec::TunnelId tunnel,
                       Time now, Drop& reason);
-  void clear_one(std::size_t index, std::span<std::uint8_t> bytes, Time now);
+  void clear_one(std::size_t index, std::span<std::uint8_t> bytes, bool checksum_missing, Time now);
   void clear_tcp(std::size_t index, std::span<std::uint8_t> bytes, const policy::Flow& flow, const Dvipa& dvipa,
                  Time now);
   void forward_clear(std::size_t index, std::span<std::uint8_t> bytes, const Dvipa& dvipa, NodeId target);

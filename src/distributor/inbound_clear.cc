@@ -1,14 +1,33 @@
 // SPDX-License-Identifier: Apache-2.0
 // Making connections, and packets that came in the clear (spec A7).
 #include <algorithm>
+#include <cstddef>
+#include <cstring>
 
 #include "distributor/forwarding.h"
 #include "distributor/inbound.h"
 #include "policy/inbound_check.h"
+#include "wire/checksum.h"
 #include "wire/gre.h"
 #include "wire/tcp.h"
+#include "wire/udp.h"
 
 namespace testudo::distributor {
+namespace {
+
+/// A peer on the same machine leaves the checksum to a device that is not there: the field holds the pseudo
+/// header's sum. Applications and other hosts want it whole.
+void finish_checksum(std::span<std::uint8_t> transport, std::uint8_t protocol) {
+  const bool tcp = protocol == wire::kProtocolTcp;
+  const std::size_t at = tcp ? offsetof(wire::TcpHeader, checksum) : offsetof(wire::UdpHeader, checksum);
+  if (transport.size() < at + 2) return;
+  std::uint16_t sum = wire::checksum(transport);
+  if (sum == 0 && !tcp) sum = 0xffff;  // RFC 768: 0 would say that there is none
+  const Be<std::uint16_t> field(sum);
+  std::memcpy(transport.data() + at, &field, sizeof field);
+}
+
+}  // namespace
 
 /// Whether the packet goes where the connection's packets went so far. A SYN may begin another connection with the
 /// same addresses and ports: it does when the former one is closing, or its target cannot take it any more.
@@ -34,7 +53,7 @@ Connection* Inbound::connect(const ConnectionKey& key, std::uint64_t hash, const
   return made;
 }
 
-void Inbound::clear_one(std::size_t index, std::span<std::uint8_t> bytes, Time now) {
+void Inbound::clear_one(std::size_t index, std::span<std::uint8_t> bytes, bool checksum_missing, Time now) {
   const auto ip = wire::parse_ipv4(bytes);
   const Dvipa* dvipa = owned(ip->destination());
   if (dvipa == nullptr) return drop(index, Drop::kNotForDvipa);
@@ -42,6 +61,7 @@ void Inbound::clear_one(std::size_t index, std::span<std::uint8_t> bytes, Time n
   if (!flow) return drop(index, Drop::kTruncated);
   if (filters_ == nullptr) return drop(index, Drop::kNoFilter);
   if (const auto reason = policy::check_clear(*filters_, *flow)) return drop(index, *reason);
+  if (checksum_missing && flow->has_ports) finish_checksum(bytes.subspan(ip->header_size()), flow->protocol);
   if (flow->protocol != wire::kProtocolTcp || !dvipa->distributes(flow->destination_port)) {
     return local(index, bytes);
   }
