@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "base/address.h"
+#include "facility/grpc_threads.h"
 
 namespace testudo::facility {
 namespace {
@@ -82,6 +83,7 @@ Result<Target> parse(std::string_view text, bool default_https) {
 
 Result<std::vector<EtcdServer>> make_servers(const EtcdOptions& options) {
   if (options.endpoints.empty()) return fail("no etcd endpoint is given: name at least one, http://HOST:PORT");
+  keep_grpc_threads();
   std::vector<EtcdServer> servers;
   for (const std::string& endpoint : options.endpoints) {
     const auto target = parse(endpoint, !options.ca_file.empty());

@@ -3,6 +3,7 @@
 
 #include <utility>
 
+#include "facility/grpc_threads.h"
 #include "xcf/grpc/links.h"
 
 namespace testudo::xcf {
@@ -13,6 +14,7 @@ struct GrpcBus::Core {
 };
 
 Result<std::unique_ptr<GrpcBus>> GrpcBus::listen(Executor& executor, GrpcOptions options) {
+  facility::keep_grpc_threads();
   auto credentials = load_credentials(options);
   if (!credentials) return tl::unexpected<Error>(credentials.error());
   auto in_flight = std::make_shared<facility::InFlight>();
