@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "ipsec/iv.h"
 
+#include <algorithm>
+#include <atomic>
 #include <cstring>
 
 #include "base/byte_order.h"
@@ -10,6 +12,8 @@ namespace testudo::ipsec {
 namespace {
 
 constexpr std::uint64_t kCounterEnd = std::uint64_t{1} << kIvCounterBits;
+
+std::uint32_t epoch_half(SaId sa) { return static_cast<std::uint32_t>(sa.value() >> 32); }
 
 }  // namespace
 
@@ -30,9 +34,39 @@ IvSpace::IvSpace(std::uint32_t incarnation) : incarnation_(incarnation) {
 }
 
 std::shared_ptr<IvCounter> IvSpace::counter_of(SaId sa) {
-  std::shared_ptr<IvCounter>& counter = counters_[sa];
-  if (!counter) counter = std::make_shared<IvCounter>(incarnation_);
-  return counter;
+  sweep();
+  Entry& entry = counters_[sa];
+  if (!entry.counter) entry.counter = std::make_shared<IvCounter>(incarnation_, first_of(sa));
+  entry.forgotten = false;
+  return entry.counter;
+}
+
+void IvSpace::forget(SaId sa) {
+  if (const auto known = counters_.find(sa); known != counters_.end() && !known->second.forgotten) {
+    known->second.forgotten = true;
+    forgotten_.push_back(sa);
+  }
+  sweep();
+}
+
+// A counter that the worker may still use keeps its place until nobody does.
+void IvSpace::sweep() {
+  std::erase_if(forgotten_, [this](SaId sa) {
+    const auto known = counters_.find(sa);
+    if (known == counters_.end() || !known->second.forgotten) return true;  // it came again
+    if (known->second.counter.use_count() > 1) return false;
+    std::atomic_thread_fence(std::memory_order_acquire);  // after the last user's release
+    Past& past = past_[epoch_half(sa)];
+    past.highest = std::max(past.highest, sa);
+    past.next = std::max(past.next, known->second.counter->position());
+    counters_.erase(known);
+    return true;
+  });
+}
+
+std::uint64_t IvSpace::first_of(SaId sa) const {
+  const auto past = past_.find(epoch_half(sa));
+  return past == past_.end() || sa > past->second.highest ? 0 : past->second.next;
 }
 
 }  // namespace testudo::ipsec

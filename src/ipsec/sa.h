@@ -87,7 +87,7 @@ class SaFactory {
 
   /// The names that filters and SAs share.
   [[nodiscard]] TunnelNames& tunnels() { return tunnels_; }
-  /// The SA's owner has deleted it for good: forgets its IV counter.
+  /// The SA is removed: its IV counter need not be kept apart any more. Safe even if the SA comes again.
   void forget(SaId sa) { ivs_.forget(sa); }
   /// Of the engine that workers must use with these SAs.
   [[nodiscard]] crypto::Backend backend() const { return engine_->backend(); }

@@ -82,6 +82,53 @@ TEST_F(SaTest, AeadIvGoesOnWhenTheSaComesAgain) {
   for (int i = 0; i < 10; ++i) draw(*third);
 }
 
+// Removed, forgotten and pushed again, at whatever moment: no IV comes twice.
+TEST_F(SaTest, AeadIvGoesOnEvenAfterTheSaWasForgotten) {
+  std::set<std::array<std::uint8_t, 8>> seen;
+  const auto draw = [&](Sa& sa, int count) {
+    for (int i = 0; i < count; ++i) {
+      std::array<std::uint8_t, 8> iv;
+      ASSERT_TRUE(sa.next_iv(iv));
+      EXPECT_TRUE(seen.insert(iv).second);
+    }
+  };
+  const auto params = [](std::uint64_t id) {
+    return parameters_for_test(Direction::kOutbound, Suite::kAesGcm128Icv16, id);
+  };
+  auto one = make(params(5));
+  draw(*one, 10);
+  factory_.forget(SaId(5));
+  draw(*one, 10);  // the worker has not been told yet
+  auto again = make(params(5));
+  draw(*one, 1);
+  draw(*again, 10);
+  factory_.forget(SaId(5));
+  one.reset();
+  factory_.forget(SaId(5));
+  draw(*again, 10);  // its last user is still there
+  again.reset();
+  const auto third = make(params(5));
+  draw(*third, 10);
+}
+
+TEST(IvSpace, StartsAnewOnlyForNewSas) {
+  IvSpace space(1);
+  constexpr std::uint64_t kEpoch = 9ull << 32;
+  const auto use = [&](std::uint64_t id, int count) {
+    const auto counter = space.counter_of(SaId(id));
+    std::array<std::uint8_t, 8> iv;
+    for (int i = 0; i < count; ++i) CHECK(counter->next(iv));
+  };
+  use(kEpoch | 10, 100);
+  use(kEpoch | 11, 7);
+  space.forget(SaId(kEpoch | 10));
+  EXPECT_EQ(space.counter_of(SaId(kEpoch | 12))->position(), 0u);  // higher: a new one
+  EXPECT_EQ(space.counter_of(SaId(kEpoch | 11))->position(), 7u);  // never forgotten
+  EXPECT_EQ(space.counter_of(SaId(kEpoch | 10))->position(), 100u);
+  EXPECT_EQ(space.counter_of(SaId(kEpoch | 3))->position(), 100u);  // not higher: might have been there
+  EXPECT_EQ(space.counter_of(SaId(1))->position(), 0u);             // another epoch's
+}
+
 TEST_F(SaTest, IvsOfTwoSasAreCountedApart) {
   const auto one = make(parameters_for_test(Direction::kOutbound, Suite::kAesGcm128Icv16, 1));
   const auto two = make(parameters_for_test(Direction::kOutbound, Suite::kAesGcm128Icv16, 2));
