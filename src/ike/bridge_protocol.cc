@@ -92,7 +92,7 @@ Result<std::string> BridgeProtocol::handle(std::span<std::uint8_t> message) {
   bridge::ToNode m;
   const bool parsed =
       message.size() <= kBridgeMessageMax && m.ParseFromArray(message.data(), static_cast<int>(message.size()));
-  zero(message);
+  if (!message.empty()) zero(message);
   if (!parsed) return fail(fmt::format("message of {} bytes is malformed", message.size()));
   if (!greeted_) return greet(m);
   if (m.has_hello()) return fail("a second Hello on one connection");

@@ -74,8 +74,8 @@ std::vector<Lifesize::Due> Lifesize::due(Time now) {
   std::vector<Due> list;
   for (auto& [id, entry] : entries_) {
     const ipsec::LifesizeLimits& l = entry.limits;
-    const auto passed = [&](std::uint64_t seconds) {
-      const std::optional<Time> end = after(entry.installed, seconds);
+    const auto passed = [now, installed = entry.installed](std::uint64_t seconds) {
+      const std::optional<Time> end = after(installed, seconds);
       return end && now >= *end;
     };
     const bool hard = reached(entry.sum.bytes, l.hard_bytes) || reached(entry.sum.packets, l.hard_packets) ||
