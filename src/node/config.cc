@@ -83,18 +83,18 @@ void read_tls(ConfigSection s, NodeConfig::Tls& c) {
   s.finish();
 }
 
-/// "host:port", also with http:// before it.
-Result<std::string> endpoint(std::string text) {
-  if (text.starts_with("https://")) {
-    return fail("TLS towards the facility is not supported: write host:port, and keep it on the XCF network");
+/// "host:port" or "https://host:port": TLS with the files of [tls]. "http://host:port": in the clear.
+Result<std::string> endpoint(const std::string& text) {
+  std::string rest = text;
+  for (const std::string_view scheme : {"https://", "http://"}) {
+    if (rest.starts_with(scheme)) rest.erase(0, scheme.size());
   }
-  if (text.starts_with("http://")) text.erase(0, 7);
-  const std::size_t colon = text.rfind(':');
-  const std::string port = colon == std::string::npos ? "" : text.substr(colon + 1);
+  const std::size_t colon = rest.rfind(':');
+  const std::string port = colon == std::string::npos ? "" : rest.substr(colon + 1);
   const bool digits =
       !port.empty() && port.size() <= 5 && port.find_first_not_of("0123456789") == std::string::npos;
   if (colon == 0 || !digits || std::stoi(port) < 1 || std::stoi(port) > 65535 ||
-      text.find_first_of("/ \t\"") != std::string::npos) {
+      rest.find_first_of("/ \t\"") != std::string::npos) {
     return fail(fmt::format("{} is not host:port: one such as \"10.77.0.1:2379\" is expected", in_quotes(text)));
   }
   return text;

@@ -75,8 +75,8 @@ struct NodeConfig {
   } tls;
 
   struct Facility {
-    std::vector<std::string> endpoints;  // "host:port", plain
-    Duration session_ttl = std::chrono::seconds(10);
+    std::vector<std::string> endpoints;  // "host:port" or "https://…": TLS; "http://…": in the clear
+    Duration session_ttl = std::chrono::seconds(60);
   } facility;
 
   struct Ike {

@@ -72,7 +72,7 @@ TEST_F(Config, DefaultsOfTheLeastFile) {
   EXPECT_EQ(c.interfaces.tun_mtu, 1400);
   EXPECT_EQ(c.xcf.control_port, 4750);
   EXPECT_EQ(c.tls.key, folder_ + "/tls/t1.key");  // relative to the file
-  EXPECT_EQ(c.facility.session_ttl, 10s);
+  EXPECT_EQ(c.facility.session_ttl, 60s);
   EXPECT_FALSE(c.ike.enabled());
   EXPECT_EQ(c.control.socket, "/run/testudo/t1.sock");
   EXPECT_TRUE(c.definition.defines.empty());
@@ -114,7 +114,7 @@ protocol = 89
 )");
   EXPECT_EQ(c.interfaces.tun_mtu, 1280);
   EXPECT_EQ(c.xcf.fast_port, 3);
-  EXPECT_THAT(c.facility.endpoints, ElementsAre("etcd1:2379", "10.77.0.9:2379"));
+  EXPECT_THAT(c.facility.endpoints, ElementsAre("etcd1:2379", "http://10.77.0.9:2379"));
   EXPECT_EQ(c.facility.session_ttl, 5s);
   EXPECT_EQ(c.ike.socket, folder_ + "/ike.sock");
   EXPECT_EQ(c.control.group, "root");

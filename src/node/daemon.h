@@ -6,8 +6,8 @@
 
 namespace testudo::node {
 
-/// Runs until SIGINT or SIGTERM. Returns the process's exit status: 0 after an orderly stop, 1 when it could not start
-/// (the reason is in the log).
+/// Runs until SIGINT or SIGTERM. Returns the process's exit status: 0 after an orderly stop, 1 when it could not
+/// start (the reason is in the log).
 int run_daemon(const NodeConfig& config);
 
 }  // namespace testudo::node

@@ -7,24 +7,13 @@
 #include <utility>
 
 #include "node/tables.h"
+#include "node/worker_config.h"
 
 namespace testudo::node {
 namespace {
 
 constexpr Duration kListenerPoll = 150ms;  // spec A4: a target is out within a second
 constexpr Duration kUseSample = 20ms;
-
-crypto::Backend backend_of(CryptoBackend backend) {
-  switch (backend) {
-    case CryptoBackend::kIpsecMb:
-      return crypto::Backend::kIpsecMb;
-    case CryptoBackend::kOpenSsl:
-      return crypto::Backend::kOpenssl;
-    case CryptoBackend::kBest:
-      break;
-  }
-  return crypto::Backend::kBest;
-}
 
 vipa::MemberRecord member_record(const NodeConfig& config) {
   return {.name = config.name,
@@ -103,7 +92,12 @@ void Node::ready(const vipa::Identity& self) {
 }
 
 void Node::begin(const vipa::Identity& self) {
-  factory_ = std::make_unique<ipsec::SaFactory>(backend_of(config_.ipsec.crypto), self.incarnation, world_.rng);
+  auto engine = crypto::make_engine(crypto_backend(config_));
+  if (!engine) {
+    if (failed_) failed_(engine.error());
+    return;
+  }
+  factory_ = std::make_unique<ipsec::SaFactory>(std::move(*engine), self.incarnation, world_.rng);
   local_sas_.emplace(LocalSas::Options{.report_percent = config_.lifesize.report_percent,
                                        .report_interval = config_.lifesize.report_interval},
                      *factory_, world_.plane);

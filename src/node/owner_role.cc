@@ -16,6 +16,12 @@ namespace testudo::node {
 void OwnerRole::became_owner(Ipv4Address dvipa, Epoch epoch) {
   Owned& owned = owned_[dvipa];
   owned.epoch = epoch;
+  owned.ports.clear();
+  owned.all_ports = false;
+  for (const vipa::Distribute& distribute : parts_.config.definition.distributes_of(dvipa)) {
+    owned.all_ports |= distribute.all_ports();
+    owned.ports.insert(owned.ports.end(), distribute.ports.begin(), distribute.ports.end());
+  }
   owned.installation = std::make_unique<ike::Installation>(dvipa, epoch, parts_.rng);
   owned.members.clear();
   for (const xcf::v1::Filter& filter : static_filters(parts_.config.filters, dvipa))
@@ -109,10 +115,8 @@ void OwnerRole::send_vipa_list(const std::string& node) {
     dvipa.set_epoch(owned.epoch.value());
     dvipa.set_owner_node_id(parts_.self.value());
     dvipa.set_owner(parts_.config.name);
-    for (const vipa::Distribute& distribute : parts_.config.definition.distributes_of(address)) {
-      if (distribute.all_ports()) dvipa.set_all_ports(true);
-      for (const std::uint16_t port : distribute.ports) dvipa.add_ports(port);
-    }
+    dvipa.set_all_ports(owned.all_ports);
+    for (const std::uint16_t port : owned.ports) dvipa.add_ports(port);
     for (const NodeId id : parts_.readiness.potential_targets(address)) dvipa.add_target_node_ids(id.value());
     if (const auto state = parts_.ownership.dvipa(address)) {
       for (const auto& backup : state->backups) dvipa.add_backups(backup.node);

@@ -79,6 +79,8 @@ class OwnerRole final : public ike::IkeEvents {
   // ---- for tables and reports ----
   struct Owned {
     Epoch epoch;
+    std::vector<std::uint16_t> ports;  // distributed ones, unless all_ports
+    bool all_ports = false;
     std::unique_ptr<ike::Installation> installation;
     std::set<std::string> members;  // that get its SAs and filters
   };

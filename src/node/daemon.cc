@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "node/daemon.h"
+
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <filesystem>
+#include <memory>
+
+#include "base/rng.h"
+#include "facility/etcd/etcd_facility.h"
+#include "ike/bridge.h"
+#include "io/loop.h"
+#include "io/netlink/kernel_network.h"
+#include "node/control_socket.h"
+#include "node/log_spdlog.h"
+#include "node/node.h"
+#include "node/report.h"
+#include "node/thread_data_plane.h"
+#include "xcf/grpc/grpc_bus.h"
+
+namespace testudo::node {
+namespace {
+
+/// SIGINT and SIGTERM as something to wait for. Blocked before any thread is made, so that none is interrupted.
+Result<io::Descriptor> stop_signals() {
+  sigset_t signals;
+  sigemptyset(&signals);
+  sigaddset(&signals, SIGINT);
+  sigaddset(&signals, SIGTERM);
+  if (pthread_sigmask(SIG_BLOCK, &signals, nullptr) != 0) return fail(io::system_error("blocking signals"));
+  io::Descriptor descriptor(signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK));
+  if (!descriptor.open()) return fail(io::system_error("signalfd"));
+  return descriptor;
+}
+
+void make_folder_of(const std::string& socket) {
+  std::error_code ignored;  // the socket's own error says what is missing
+  std::filesystem::create_directories(std::filesystem::path(socket).parent_path(), ignored);
+}
+
+/// The real world of one node, in the order in which it is built up; destroyed in reverse.
+struct Daemon {
+  explicit Daemon(const NodeConfig& of) : config(of) {}
+
+  const NodeConfig& config;
+  std::unique_ptr<Log> log = make_log(config);
+  KernelRng rng;
+  io::Descriptor signals;
+  std::unique_ptr<io::Loop> loop;
+  std::unique_ptr<ControlSocket> control;
+  std::unique_ptr<facility::Facility> facility;
+  std::unique_ptr<xcf::GrpcBus> bus;
+  io::KernelNetwork host;
+  std::unique_ptr<ike::CharonBridge> charon;
+  std::unique_ptr<ThreadDataPlane> plane;
+  std::unique_ptr<Node> node;
+  int status = 0;
+
+  Result<void> build();
+  Result<void> listen();
+  void stop(int with_status);
+};
+
+Result<void> Daemon::build() {
+  auto blocked = stop_signals();
+  if (!blocked) return tl::unexpected(blocked.error());
+  signals = std::move(*blocked);
+  auto made = io::Loop::create();
+  if (!made) return tl::unexpected(made.error());
+  loop = std::move(*made);
+  if (auto listening = listen(); !listening) return listening;
+
+  auto etcd = facility::connect_etcd(*loop, {.endpoints = config.facility.endpoints,
+                                             .ca_file = config.tls.ca,
+                                             .certificate_file = config.tls.certificate,
+                                             .key_file = config.tls.key});
+  if (!etcd) return tl::unexpected(etcd.error());
+  facility = std::move(*etcd);
+  xcf::GrpcOptions options;
+  options.listen = {config.xcf.address, config.xcf.control_port};
+  options.ca_file = config.tls.ca;
+  options.certificate_file = config.tls.certificate;
+  options.key_file = config.tls.key;
+  auto streams = xcf::GrpcBus::listen(*loop, options);
+  if (!streams) return tl::unexpected(streams.error());
+  bus = std::move(*streams);
+  if (config.ike.enabled()) {
+    make_folder_of(config.ike.socket);
+    charon = std::make_unique<ike::CharonBridge>(*loop, config.ike.socket);
+  }
+  plane = std::make_unique<ThreadDataPlane>(config, *loop, host, rng, *log);
+  node = std::make_unique<Node>(config, Node::World{.executor = *loop,
+                                                    .rng = rng,
+                                                    .facility = *facility,
+                                                    .bus = *bus,
+                                                    .plane = *plane,
+                                                    .host = host,
+                                                    .ike = charon.get(),
+                                                    .log = *log});
+  node->on_failed([this](const Error& error) {
+    log->error("{}", error.message);
+    stop(1);
+  });
+  return {};
+}
+
+Result<void> Daemon::listen() {
+  make_folder_of(config.control.socket);
+  auto socket = ControlSocket::open(*loop, config.control.socket, config.control.group,
+                                    [this](const std::string& command, ControlSocket::Reply reply) {
+                                      if (node)
+                                        node->answer(command, std::move(reply));
+                                      else
+                                        reply({{"error", "the node is starting"}});
+                                    });
+  if (!socket) return tl::unexpected(socket.error());
+  control = std::move(*socket);
+  return loop->watch(signals.get(), EPOLLIN, [this](std::uint32_t) {
+    signalfd_siginfo info{};
+    if (read(signals.get(), &info, sizeof info) != sizeof info) return;
+    log->info("stopping: signal {}", info.ssi_signo);
+    stop(0);
+  });
+}
+
+void Daemon::stop(int with_status) {
+  status = with_status;
+  if (node) node->stop();
+  loop->stop();
+}
+
+}  // namespace
+
+int run_daemon(const NodeConfig& config) {
+  // No core dump and no ptrace by others: key material passes through more than locked memory (spec B6).
+  prctl(PR_SET_DUMPABLE, 0);
+  Daemon daemon(config);
+  if (auto built = daemon.build(); !built) {
+    daemon.log->error("{}", built.error().message);
+    return 1;
+  }
+  daemon.log->info("testudo {} starts as {} in cluster {}", TESTUDO_VERSION, config.name, config.cluster);
+  daemon.node->start();
+  daemon.loop->run();
+  return daemon.status;
+}
+
+}  // namespace testudo::node

@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "node/local_sas.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <vector>
+
+#include "node/world_for_test.h"
+
+namespace testudo::node {
+namespace {
+
+using ipsec::Direction;
+using testing::IsEmpty;
+using testing::SizeIs;
+
+class LocalSasTest : public testing::Test {
+ protected:
+  Result<void> install(std::uint64_t id, ipsec::LifesizeLimits limits = {}, Epoch epoch = kEpoch,
+                       NodeId owner = NodeId(1)) {
+    auto sa = sa_of(id, Direction::kInbound, 0x1000 + static_cast<std::uint32_t>(id));
+    sa.limits = limits;
+    return sas.install(std::move(sa), epoch, owner, now);
+  }
+  /// One use of SA 1 is due, and this much.
+  void expect_use(std::uint64_t bytes, std::uint64_t packets) {
+    const auto uses = sas.take_use(now);
+    ASSERT_THAT(uses, SizeIs(1));
+    EXPECT_EQ(uses[0].sa, SaId(1));
+    EXPECT_EQ(uses[0].dvipa, kDvipa);
+    EXPECT_EQ(uses[0].used.bytes, bytes);
+    EXPECT_EQ(uses[0].used.packets, packets);
+  }
+
+  SeededRng rng{1};
+  ipsec::SaFactory factory{ipsec::engine_for_test(), 1, rng};
+  RecordingPlane plane;
+  LocalSas sas{{.report_percent = 5, .report_interval = 1s}, factory, plane};
+  Time now{100s};
+};
+
+TEST_F(LocalSasTest, InstallsOnce) {
+  ASSERT_TRUE(install(1, {}, kEpoch, NodeId(7)));
+  ASSERT_TRUE(install(1));
+  const auto installs = plane.all<path::InstallSa>();
+  ASSERT_THAT(installs, SizeIs(1));
+  EXPECT_EQ(installs[0]->epoch, kEpoch);
+  EXPECT_EQ(installs[0]->owner, NodeId(7));
+  EXPECT_EQ(installs[0]->sa->id(), SaId(1));
+  EXPECT_TRUE(sas.has(SaId(1)));
+}
+
+TEST_F(LocalSasTest, InstallsNothingThatIsWrong) {
+  auto sa = sa_of(1, Direction::kInbound, 0x1001);
+  sa.key = Secret(3);
+  EXPECT_FALSE(sas.install(std::move(sa), kEpoch, NodeId(1), now));
+  EXPECT_FALSE(sas.has(SaId(1)));
+  EXPECT_THAT(plane.commands, IsEmpty());
+}
+
+// Spec D2: at 5 % of the lifesize, of bytes or of packets, whichever is first.
+TEST_F(LocalSasTest, ReportsAShareOfTheLifesize) {
+  ASSERT_TRUE(install(1, {.hard_bytes = 20'000, .hard_packets = 200}));
+  EXPECT_THAT(sas.take_use(now), IsEmpty());
+  plane.use(SaId(1), 1, 999);
+  EXPECT_THAT(sas.take_use(now), IsEmpty());
+  plane.use(SaId(1), 1, 1);
+  expect_use(1000, 2);
+  EXPECT_THAT(sas.take_use(now), IsEmpty());  // each use once
+  plane.use(SaId(1), 9, 1);
+  EXPECT_THAT(sas.take_use(now), IsEmpty());
+  plane.use(SaId(1), 1, 1);
+  expect_use(10, 10);
+}
+
+TEST_F(LocalSasTest, ReportsByTimeAtTheLatest) {
+  ASSERT_TRUE(install(1));
+  plane.use(SaId(1), 3, 100);
+  now += 999ms;
+  EXPECT_THAT(sas.take_use(now), IsEmpty());
+  now += 1ms;
+  expect_use(300, 3);
+  now += 10s;
+  EXPECT_THAT(sas.take_use(now), IsEmpty());  // nothing new
+}
+
+TEST_F(LocalSasTest, RemovalReportsTheRest) {
+  ASSERT_TRUE(install(1));
+  plane.use(SaId(1), 3, 100);
+  sas.remove(SaId(1), now);
+  sas.remove(SaId(1), now);
+  const auto removals = plane.all<path::RemoveSa>();
+  ASSERT_THAT(removals, SizeIs(1));
+  EXPECT_EQ(removals[0]->id, SaId(1));
+  EXPECT_FALSE(sas.has(SaId(1)));
+  expect_use(300, 3);
+  EXPECT_THAT(sas.take_use(now + 10s), IsEmpty());
+}
+
+TEST_F(LocalSasTest, RemovesWhatIsNotTheOwners) {
+  ASSERT_TRUE(install(1));
+  ASSERT_TRUE(install(2, {}, Epoch(40)));
+  ASSERT_TRUE(install(3, {}, kEpoch, NodeId(2)));
+  auto other = sa_of(4, Direction::kInbound, 0x1004);
+  other.local = Ipv4Address(0xc0000265);
+  ASSERT_TRUE(sas.install(std::move(other), Epoch(3), NodeId(9), now));
+  sas.remove_others(kDvipa, kEpoch, NodeId(1), now);
+  EXPECT_TRUE(sas.has(SaId(1)));
+  EXPECT_FALSE(sas.has(SaId(2)));
+  EXPECT_FALSE(sas.has(SaId(3)));
+  EXPECT_TRUE(sas.has(SaId(4)));
+}
+
+// The worker has put a newer SA in its place: what it had carried is not lost, and it is not looked at again.
+TEST_F(LocalSasTest, RetirementReportsTheRest) {
+  ASSERT_TRUE(install(1));
+  plane.use(SaId(1), 2, 100);
+  sas.retired(*plane.all<path::InstallSa>()[0]->sa);
+  EXPECT_FALSE(sas.has(SaId(1)));
+  plane.commands.clear();  // destroys it
+  expect_use(200, 2);
+  EXPECT_THAT(sas.take_use(now + 10s), IsEmpty());
+}
+
+TEST_F(LocalSasTest, RetirementOfAFormerSaLeavesTheNewOne) {
+  ASSERT_TRUE(install(1));
+  sas.remove(SaId(1), now);
+  ASSERT_TRUE(install(1));
+  sas.retired(*plane.all<path::InstallSa>()[0]->sa);
+  EXPECT_TRUE(sas.has(SaId(1)));
+}
+
+}  // namespace
+}  // namespace testudo::node

@@ -1,0 +1,383 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "node/owner_role.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "facility/memory/memory_facility.h"
+#include "facility/memory/memory_store.h"
+#include "node/world_for_test.h"
+
+namespace testudo::node {
+namespace {
+
+using ipsec::Direction;
+using testing::Contains;
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+using testing::SizeIs;
+
+constexpr NodeId kSelf(1);
+constexpr Ipv4Address kPeer(0xc0000201);
+
+NodeConfig config_for_test() {
+  NodeConfig config;
+  config.name = "owner";
+  config.cluster = "c1";
+  config.definition = vipa::parse_definition(
+                          "VIPADYNAMIC VIPADEFINE 255.255.255.0 192.0.2.100 VIPADISTRIBUTE DEFINE "
+                          "192.0.2.100 PORT 443 DESTIP 10.77.0.2 10.77.0.3 ENDVIPADYNAMIC",
+                          "test")
+                          .definition;
+  config.filters = {{.dvipa = kDvipa,
+                     .action = StaticFilter::Action::kPermit,
+                     .direction = StaticFilter::Direction::kInbound,
+                     .protocol = 6,
+                     .ports = {{80, 80}},
+                     .remote_ports = {},
+                     .remote = {},
+                     .priority = 9}};
+  return config;
+}
+
+class OwnerRoleTest : public testing::Test {
+ protected:
+  OwnerRoleTest() {
+    facility->compare_and_set({.key = ownership.owner_key(kDvipa), .value = "owner"},
+                              [this](Result<facility::CasOutcome> o) { epoch = Epoch(o->revision.value()); });
+    executor.run_for(1s);
+    role.became_owner(kDvipa, epoch);
+  }
+
+  /// A target named by DESTIP, whose link has come up; what it was sent is forgotten.
+  void target(const std::string& name, std::uint16_t id) {
+    role.link_up(hello_of(name, id));
+    bus.take();
+  }
+  SaId add(Direction direction, std::uint32_t spi, ipsec::LifesizeLimits limits = {}) {
+    auto sa = sa_of(0, direction, spi);
+    sa.id = SaId();
+    sa.limits = limits;
+    const auto done = role.add_sa(std::move(sa));
+    EXPECT_TRUE(done) << (done ? "" : done.error().message);
+    const ike::SaName name{Spi(spi), direction == Direction::kInbound ? kDvipa : kPeer};
+    const auto* found = installation().find(name);
+    return found == nullptr ? SaId() : found->id;
+  }
+  const ike::Installation& installation() { return *role.owned().at(kDvipa).installation; }
+  void ack(const std::string& node, const xcf::v1::Install& install, const std::string& refused = "") {
+    xcf::v1::Ack answer;
+    answer.set_number(install.number());
+    answer.set_dvipa(install.dvipa());
+    answer.set_epoch(install.epoch());
+    answer.set_refused(refused);
+    role.acknowledged(node, answer);
+  }
+  void report(SaId sa, std::uint64_t bytes, std::uint64_t packets, Epoch under) {
+    xcf::v1::LifesizeReport message;
+    message.set_dvipa(kDvipa.value());
+    message.set_epoch(under.value());
+    auto& used = *message.add_used();
+    used.set_sa(sa.value());
+    used.set_bytes(bytes);
+    used.set_packets(packets);
+    role.lifesize_report("t1", message);
+  }
+  [[nodiscard]] std::string ceiling(SaId sa) const {
+    const auto found = store.entries().find(fmt::format("/testudo/c1/ceiling/{:016x}", sa.value()));
+    return found == store.entries().end() ? "none" : found->second.value;
+  }
+
+  NodeConfig config = config_for_test();
+  facility::TestExecutor executor{facility::TestExecutor::kVirtual};
+  facility::MemoryStore store{executor};
+  std::unique_ptr<facility::Facility> facility = store.connect(executor, "owner");
+  SeededRng rng{1};
+  ipsec::SaFactory factory{ipsec::engine_for_test(), 1, rng};
+  RecordingBus bus;
+  RecordingPlane plane;
+  RecordingIke ike;
+  RecordingLog log;
+  vipa::Ownership ownership{*facility,
+                            executor,
+                            {.cluster = "c1", .definition = config.definition},
+                            {.became_owner = [](Ipv4Address, Epoch) {},
+                             .lost = [](Ipv4Address, const std::string&) {},
+                             .changed = [](const vipa::DvipaState&) {},
+                             .note = [](const std::string&) {}}};
+  vipa::Readiness readiness{kSelf};
+  LocalSas local_sas{{}, factory, plane};
+  std::vector<std::pair<SaId, SeqNo>> reserved;
+  Ceilings ceilings{*facility,
+                    executor,
+                    "/testudo/c1/",
+                    [this](Ipv4Address a) { return ownership.owner_key(a); },
+                    [this](SaId sa, SeqNo last) { reserved.emplace_back(sa, last); },
+                    [](const std::string&) {}};
+  int tables_changed = 0;
+  Epoch epoch;
+  OwnerRole role{{.config = config,
+                  .executor = executor,
+                  .rng = rng,
+                  .bus = bus,
+                  .plane = plane,
+                  .local_sas = local_sas,
+                  .ceilings = ceilings,
+                  .ownership = ownership,
+                  .readiness = readiness,
+                  .ike = &ike,
+                  .log = log,
+                  .self = kSelf,
+                  .tables_changed = [this] { ++tables_changed; }}};
+};
+
+// Members refuse what is not of their VIPAList: it must come first.
+TEST_F(OwnerRoleTest, BringsANewMemberUpToDate) {
+  add(Direction::kInbound, 0x1001);
+  role.link_up(hello_of("t1", 2));
+  const auto sent = bus.take();
+  ASSERT_GE(sent.size(), 2u);
+  ASSERT_TRUE(sent[0].message.has_vipa_list());
+  const auto& dvipa = sent[0].message.vipa_list().dvipas(0);
+  EXPECT_EQ(Ipv4Address(dvipa.address()), kDvipa);
+  EXPECT_EQ(Epoch(dvipa.epoch()), epoch);
+  EXPECT_THAT(dvipa.ports(), ElementsAre(443));
+  const auto& install = sent[1].message.install();
+  EXPECT_TRUE(install.replace_all());
+  EXPECT_EQ(install.sas_size(), 1);
+  ASSERT_EQ(install.filters_size(), 1);  // of the node file
+  EXPECT_EQ(install.filters(0).destination_port_first(), 80u);
+  EXPECT_NE(install.filters(0).id(), 0u);
+}
+
+TEST_F(OwnerRoleTest, TellsNobodyElseItsKeys) {
+  role.link_up(hello_of("stranger", 9));  // DESTIP does not name it
+  auto without_cache = hello_of("t1", 2);
+  without_cache.set_distributed_ipsec(false);
+  role.link_up(without_cache);
+  bus.take();
+  add(Direction::kInbound, 0x1001);
+  EXPECT_THAT(bus.take(), IsEmpty());
+}
+
+TEST_F(OwnerRoleTest, InstallsAnSaHereAndAtTheMembers) {
+  target("t1", 2);
+  target("t2", 3);
+  const SaId id = add(Direction::kInbound, 0x1001);
+  const auto local = plane.all<path::InstallSa>();
+  ASSERT_THAT(local, SizeIs(1));
+  EXPECT_EQ(local[0]->sa->id(), id);
+  EXPECT_EQ(local[0]->epoch, epoch);
+  EXPECT_EQ(local[0]->owner, kSelf);
+  EXPECT_EQ(local[0]->sa->parameters().replay_window, 1024u);  // ours, of the configuration
+  const auto sent = bus.take();
+  ASSERT_THAT(sent, SizeIs(2));
+  EXPECT_EQ(sent[0].to, "t1");
+  EXPECT_EQ(sent[1].to, "t2");
+  EXPECT_EQ(sent[1].message.install().sas(0).id(), id.value());
+  EXPECT_THAT(installation().holders(id), IsEmpty());
+  ack("t2", sent[1].message.install());
+  EXPECT_THAT(installation().holders(id), ElementsAre("t2"));
+  ack("t1", sent[0].message.install(), "no room");
+  EXPECT_THAT(installation().holders(id), ElementsAre("t2"));
+  EXPECT_THAT(log.complaints, ElementsAre(HasSubstr("no room")));
+
+  ASSERT_TRUE(role.delete_sa({Spi(0x1001), kDvipa}));
+  const auto deleted = bus.take();
+  ASSERT_THAT(deleted, SizeIs(2));
+  EXPECT_THAT(deleted[0].message.install().delete_sas(), ElementsAre(id.value()));
+  ASSERT_THAT(plane.all<path::RemoveSa>(), SizeIs(1));
+  EXPECT_FALSE(local_sas.has(id));
+  EXPECT_TRUE(role.delete_sa({Spi(0x1001), kDvipa}));  // charon may ask twice
+}
+
+TEST_F(OwnerRoleTest, InstallsNothingThatIsNotItsOwn) {
+  auto sa = sa_of(0, Direction::kInbound, 0x1001);
+  sa.local = Ipv4Address(0xc0000265);
+  const auto done = role.add_sa(std::move(sa));
+  ASSERT_FALSE(done);
+  EXPECT_THAT(done.error().message, HasSubstr("192.0.2.101 is not a DVIPA that this node owns"));
+  EXPECT_FALSE(role.allocate_spi(Ipv4Address(0xc0000265), kPeer));
+  auto bad = sa_of(0, Direction::kInbound, 0x1002);
+  bad.key = Secret(3);
+  target("t1", 2);
+  EXPECT_FALSE(role.add_sa(std::move(bad)));
+  EXPECT_THAT(installation().sas(), IsEmpty());
+  EXPECT_THAT(plane.commands, IsEmpty());
+}
+
+// Spec D2, E4: use of all hosts together; charon is told once of each limit, and nothing outlives the hard one.
+TEST_F(OwnerRoleTest, AddsUpUseAndTellsOfExpiry) {
+  target("t1", 2);
+  const SaId id = add(Direction::kInbound, 0x1001, {.soft_bytes = 1000, .hard_bytes = 2000});
+  report(id, 600, 1, epoch);
+  report(id, 600, 1, Epoch(epoch.value() + 1));  // of another epoch: ignored
+  EXPECT_THAT(ike.expired, IsEmpty());
+  role.used({.sa = id, .dvipa = kDvipa, .used = {.bytes = 400, .packets = 1}});
+  const RecordingIke::Expired soft{Spi(0x1001), kDvipa, kPeer, ike::Expiry::kSoft};
+  EXPECT_THAT(ike.expired, ElementsAre(soft));
+  report(id, 1, 1, epoch);
+  EXPECT_THAT(ike.expired, SizeIs(1));
+  const auto use = role.query_sa({Spi(0x1001), kDvipa});
+  ASSERT_TRUE(use);
+  EXPECT_EQ(use->bytes, 1001u);
+  EXPECT_EQ(use->packets, 3u);
+  bus.take();
+  report(id, 999, 1, epoch);
+  EXPECT_THAT(ike.expired,
+              ElementsAre(soft, RecordingIke::Expired{Spi(0x1001), kDvipa, kPeer, ike::Expiry::kHard}));
+  EXPECT_FALSE(local_sas.has(id));
+  const auto sent = bus.take();
+  ASSERT_THAT(sent, SizeIs(1));
+  EXPECT_THAT(sent[0].message.install().delete_sas(), ElementsAre(id.value()));
+}
+
+TEST_F(OwnerRoleTest, TellsAgainWhenTheIkeDaemonWasAway) {
+  const SaId id = add(Direction::kOutbound, 0x2001, {.soft_packets = 10, .hard_packets = 20});
+  ike.here = false;
+  role.used({.sa = id, .dvipa = kDvipa, .used = {.bytes = 1, .packets = 10}});
+  role.tick();
+  EXPECT_THAT(ike.expired, IsEmpty());
+  ike.here = true;
+  role.tick();
+  role.tick();
+  EXPECT_THAT(ike.expired, ElementsAre(RecordingIke::Expired{Spi(0x2001), kPeer, kDvipa, ike::Expiry::kSoft}));
+  ike.here = false;  // the hard limit holds whether it is there or not
+  role.used({.sa = id, .dvipa = kDvipa, .used = {.bytes = 1, .packets = 10}});
+  EXPECT_FALSE(local_sas.has(id));
+}
+
+TEST_F(OwnerRoleTest, KeepsTimeLimits) {
+  const SaId id = add(Direction::kInbound, 0x1001, {.soft_seconds = 60, .hard_seconds = 90});
+  executor.run_for(59s);
+  role.tick();
+  EXPECT_THAT(ike.expired, IsEmpty());
+  executor.run_for(1s);
+  role.tick();
+  EXPECT_THAT(ike.expired, SizeIs(1));
+  executor.run_for(30s);
+  role.tick();
+  EXPECT_THAT(ike.expired, SizeIs(2));
+  EXPECT_FALSE(local_sas.has(id));
+}
+
+TEST_F(OwnerRoleTest, ReservesNumbersWhileTheSaLives) {
+  const SaId id = add(Direction::kOutbound, 0x2001);
+  role.need_ceiling(id, SeqNo(1000));
+  executor.run_for(1s);
+  EXPECT_THAT(reserved, ElementsAre(testing::Pair(id, SeqNo(1000))));
+  EXPECT_EQ(ceiling(id), "1000");
+  ASSERT_TRUE(role.delete_sa({Spi(0x2001), kPeer}));
+  executor.run_for(1s);
+  EXPECT_EQ(ceiling(id), "none");
+  role.need_ceiling(id, SeqNo(2000));  // was under way when the SA went
+  executor.run_for(1s);
+  EXPECT_EQ(ceiling(id), "none");
+}
+
+TEST_F(OwnerRoleTest, RekeysWhenTheNumbersEnd) {
+  const SaId id = add(Direction::kOutbound, 0x2001);
+  role.near_exhaustion(id);
+  EXPECT_THAT(ike.expired, ElementsAre(RecordingIke::Expired{Spi(0x2001), kPeer, kDvipa, ike::Expiry::kSoft}));
+}
+
+TEST_F(OwnerRoleTest, AnswersPulls) {
+  target("t1", 2);
+  const SaId id = add(Direction::kInbound, 0x1001);
+  bus.take();
+  xcf::v1::Pull pull;
+  pull.set_dvipa(kDvipa.value());
+  pull.set_epoch(epoch.value());
+  pull.set_spi(0x1001);
+  pull.set_remote(kPeer.value());
+  role.pull("t1", pull);
+  auto sent = bus.take();
+  ASSERT_THAT(sent, SizeIs(1));
+  ASSERT_EQ(sent[0].message.install().sas_size(), 1);
+  EXPECT_EQ(sent[0].message.install().sas(0).id(), id.value());
+  role.pull("stranger", pull);
+  pull.set_epoch(epoch.value() - 1);
+  role.pull("t1", pull);
+  EXPECT_THAT(bus.take(), IsEmpty());
+}
+
+TEST_F(OwnerRoleTest, KeepsTheOperatorsFilters) {
+  target("t1", 2);
+  ike::Policy policy{.dvipa = kDvipa, .filters = {installation().filters()[0]}};
+  policy.filters[0].set_id(0);
+  policy.filters[0].set_action(xcf::v1::Filter::PROTECT);
+  policy.filters[0].set_tunnel("vpn");
+  policy.filters[0].set_priority(3);
+  const int before = tables_changed;
+  ASSERT_TRUE(role.add_policy(policy));
+  EXPECT_EQ(tables_changed, before + 1);
+  EXPECT_THAT(installation().filters(), SizeIs(2));
+  EXPECT_THAT(bus.take(), SizeIs(1));
+  ASSERT_TRUE(role.delete_policy(policy));
+  EXPECT_THAT(installation().filters(), SizeIs(1));
+  ASSERT_TRUE(role.add_policy(policy));
+  role.flush_policies();
+  ASSERT_THAT(installation().filters(), SizeIs(1));
+  EXPECT_EQ(installation().filters()[0].action(), xcf::v1::Filter::PERMIT);
+}
+
+// What a charon before this one has left goes when the new one's takes its place, in the local data plane as well.
+TEST_F(OwnerRoleTest, ReplacesWhatAFormerCharonLeft) {
+  const SaId id = add(Direction::kInbound, 0x1001);
+  ike::Policy policy{.dvipa = kDvipa, .filters = {installation().filters()[0]}};
+  policy.filters[0].set_id(0);
+  policy.filters[0].set_action(xcf::v1::Filter::PROTECT);
+  policy.filters[0].set_tunnel("roadwarrior-1");
+  policy.filters[0].set_priority(3);
+  ASSERT_TRUE(role.add_policy(policy));
+  role.ike_connected("charon 2", true);
+  EXPECT_TRUE(local_sas.has(id));  // carries traffic on
+  policy.filters[0].set_tunnel("roadwarrior-1 anew");
+  ASSERT_TRUE(role.add_policy(policy));
+  EXPECT_FALSE(local_sas.has(id));
+  EXPECT_THAT(installation().sas(), IsEmpty());
+}
+
+TEST_F(OwnerRoleTest, StopsWhenItLosesTheDvipa) {
+  target("t1", 2);
+  const SaId id = add(Direction::kInbound, 0x1001);
+  bus.take();
+  role.lost(kDvipa);
+  EXPECT_FALSE(role.owns(kDvipa));
+  EXPECT_FALSE(local_sas.has(id));
+  const auto sent = bus.take();
+  ASSERT_THAT(sent, SizeIs(1));
+  EXPECT_EQ(sent[0].message.vipa_list().dvipas_size(), 0);
+  report(id, 1, 1, epoch);
+  role.tick();
+  EXPECT_FALSE(role.add_sa(sa_of(0, Direction::kInbound, 0x1002)));
+}
+
+TEST_F(OwnerRoleTest, TakesListenersOfItsEpoch) {
+  target("t1", 2);
+  xcf::v1::ListenerUpdate update;
+  update.set_dvipa(kDvipa.value());
+  update.set_epoch(epoch.value() - 1);
+  update.set_port(443);
+  update.set_listening(true);
+  role.listener("t1", NodeId(2), update);
+  EXPECT_THAT(readiness.ready(kDvipa, 443), IsEmpty());
+  update.set_epoch(epoch.value());
+  update.set_port(443 + 65'536);
+  role.listener("t1", NodeId(2), update);
+  EXPECT_THAT(readiness.ready(kDvipa, 443), IsEmpty());
+  update.set_port(443);
+  role.listener("t1", NodeId(2), update);
+  EXPECT_THAT(readiness.ready(kDvipa, 443), SizeIs(1));
+  role.link_down("t1");
+  EXPECT_THAT(readiness.ready(kDvipa, 443), IsEmpty());
+}
+
+}  // namespace
+}  // namespace testudo::node

@@ -1,0 +1,348 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "node/report.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+#include <utility>
+
+#include "base/drop.h"
+
+namespace testudo::node {
+namespace {
+
+using nlohmann::json;
+
+json ports_of(bool all, const std::vector<std::uint16_t>& ports) { return all ? json("all") : json(ports); }
+
+std::string protocol_name(std::uint32_t protocol) {
+  switch (protocol) {
+    case 0:
+      return "any";
+    case 1:
+      return "icmp";
+    case 6:
+      return "tcp";
+    case 17:
+      return "udp";
+    default:
+      return std::to_string(protocol);
+  }
+}
+
+std::string port_range(std::uint32_t first, std::uint32_t last) {
+  if (first == 0 && last == 65535) return "any";
+  return first == last ? std::to_string(first) : fmt::format("{}-{}", first, last);
+}
+
+std::string prefix(std::uint32_t address, std::uint32_t length) {
+  return Ipv4Prefix{Ipv4Address(address), static_cast<std::uint8_t>(length)}.to_string();
+}
+
+json filter_json(const xcf::v1::Filter& filter, Ipv4Address dvipa) {
+  static constexpr const char* kActions[] = {"deny", "permit", "protect"};
+  return {{"id", filter.id()},
+          {"dvipa", dvipa.to_string()},
+          {"direction", filter.outbound() ? "out" : "in"},
+          {"action", kActions[filter.action()]},
+          {"tunnel", filter.tunnel()},
+          {"priority", filter.priority()},
+          {"protocol", protocol_name(filter.protocol())},
+          {"source", prefix(filter.source(), filter.source_prefix())},
+          {"source_ports", port_range(filter.source_port_first(), filter.source_port_last())},
+          {"destination", prefix(filter.destination(), filter.destination_prefix())},
+          {"destination_ports", port_range(filter.destination_port_first(), filter.destination_port_last())},
+          {"origin", filter.tunnel().empty() ? "static" : "dynamic"}};
+}
+
+json port_json(const io::PortCounters* c) {
+  if (c == nullptr) return nullptr;
+  return {{"packets_in", c->packets_in.value()},  {"bytes_in", c->bytes_in.value()},
+          {"trains_in", c->trains_in.value()},    {"packets_out", c->packets_out.value()},
+          {"bytes_out", c->bytes_out.value()},    {"trains_out", c->trains_out.value()},
+          {"send_failed", c->send_failed.value()}};
+}
+
+const char* state_name(distributor::ConnectionState state) {
+  switch (state) {
+    case distributor::ConnectionState::kNew:
+      return "opening";
+    case distributor::ConnectionState::kEstablished:
+      return "established";
+    case distributor::ConnectionState::kClosing:
+      break;
+  }
+  return "closing";
+}
+
+std::uint64_t seconds(Duration d) {
+  return static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::seconds>(d).count());
+}
+
+}  // namespace
+
+std::string Report::name_of(NodeId id) const {
+  if (node_.identity() && node_.identity()->id == id) return node_.config_.name;
+  for (const auto& [name, member] : node_.membership_.members()) {
+    if (member.id == id) return name;
+  }
+  return fmt::format("node {}", id.value());
+}
+
+// ---- status ----
+
+json Report::status() const {
+  return {{"node", node_.config_.name},
+          {"cluster", node_.config_.cluster},
+          {"version", TESTUDO_VERSION},
+          {"members", members()},
+          {"dvipas", dvipas()},
+          {"facility",
+           {{"reachable", node_.facility_reachable_},
+            {"since_seconds", seconds(node_.world_.executor.now() - node_.facility_since_)},
+            {"endpoints", node_.config_.facility.endpoints}}},
+          {"ike",
+           {{"configured", node_.world_.ike != nullptr},
+            {"connected", node_.world_.ike != nullptr && node_.world_.ike->connected()}}},
+          {"warnings", warnings()}};
+}
+
+json Report::members() const {
+  json list = json::array();
+  if (const auto& self = node_.identity()) {
+    list.push_back({{"name", self->name},
+                    {"id", self->id.value()},
+                    {"xcf_address", node_.config_.xcf.address.to_string()},
+                    {"link", "self"},
+                    {"ipsec", true},
+                    {"distributed_ipsec", true}});
+  }
+  for (const auto& [name, member] : node_.membership_.members()) {
+    json entry = {{"name", name},
+                  {"id", member.id.value()},
+                  {"xcf_address", member.xcf_address.to_string()},
+                  {"link", "down"}};
+    if (const auto link = node_.links_.find(name); link != node_.links_.end()) {
+      entry["link"] = "up";
+      entry["ipsec"] = link->second.hello.ipsec();
+      entry["distributed_ipsec"] = link->second.hello.distributed_ipsec();
+    }
+    list.push_back(std::move(entry));
+  }
+  return list;
+}
+
+json Report::dvipas() const {
+  json list = json::array();
+  if (!node_.owner_) return list;
+  for (const auto& [address, owned] : node_.owner_->owned()) list.push_back(dvipa(address, owned));
+  for (const auto& [address, shadow] : node_.shadow_->dvipas()) {
+    if (!node_.owner_->owns(address)) list.push_back(dvipa(address, shadow));
+  }
+  for (const vipa::DvipaState& state : node_.ownership_.dvipas()) {
+    const bool known = node_.owner_->owns(state.address) || node_.shadow_->dvipas().contains(state.address);
+    if (known) continue;
+    list.push_back({{"address", state.address.to_string()},
+                    {"owner", state.owner ? json(state.owner->node) : json(nullptr)},
+                    {"epoch", state.epoch.value()},
+                    {"role", state.role == vipa::Role::kBackup ? "backup" : "none"}});
+  }
+  return list;
+}
+
+json Report::dvipa(Ipv4Address address, const OwnerRole::Owned& owned) const {
+  json backups = json::array();
+  if (const auto state = node_.ownership_.dvipa(address)) {
+    for (const auto& backup : state->backups) backups.push_back({{"name", backup.node}, {"rank", backup.rank}});
+  }
+  json ready = json::object();
+  for (const std::uint16_t port : owned.ports) ready[std::to_string(port)] = json::array();
+  for (const auto& [port, targets] : node_.readiness_->ready(address)) {
+    json& names = ready[std::to_string(port)];
+    for (const vipa::ReadyTarget& target : targets) names.push_back(name_of(target.node));
+  }
+  return {{"address", address.to_string()},   {"owner", node_.config_.name},
+          {"epoch", owned.epoch.value()},     {"role", "owner"},
+          {"backups", std::move(backups)},    {"ports", ports_of(owned.all_ports, owned.ports)},
+          {"targets_ready", std::move(ready)}};
+}
+
+json Report::dvipa(Ipv4Address address, const ShadowRole::Dvipa& shadow) const {
+  json backups = json::array();
+  std::string role = "none";
+  if (const auto state = node_.ownership_.dvipa(address)) {
+    for (const auto& backup : state->backups) backups.push_back({{"name", backup.node}, {"rank", backup.rank}});
+  }
+  const auto& targets = shadow.record.target_node_ids();
+  const NodeId self = node_.identity()->id;
+  if (std::find(targets.begin(), targets.end(), self.value()) != targets.end()) role = "target";
+  const auto state = node_.ownership_.dvipa(address);
+  if (state && state->role == vipa::Role::kBackup) role = "backup";
+  return {
+      {"address", address.to_string()},
+      {"owner", shadow.owner},
+      {"epoch", shadow.epoch.value()},
+      {"role", role},
+      {"backups", std::move(backups)},
+      {"ports", ports_of(shadow.record.all_ports(), {shadow.record.ports().begin(), shadow.record.ports().end()})}};
+}
+
+json Report::warnings() const {
+  json list = json::array();
+  if (!node_.facility_reachable_) {
+    list.push_back(
+        "the coupling facility does not answer: no takeover, no new member, and no sequence numbers beyond those "
+        "set "
+        "aside");
+  }
+  if (node_.ceilings_.waiting() > 0 && !node_.facility_reachable_) {
+    list.push_back(fmt::format("sequence numbers of {} SAs wait to be set aside", node_.ceilings_.waiting()));
+  }
+  if (node_.world_.ike != nullptr && !node_.world_.ike->connected()) {
+    list.push_back("charon is away: nothing is negotiated, and no SA is rekeyed");
+  }
+  if (node_.steering_failed_) list.push_back("the host's kernel could not be set up for its DVIPAs; see the log");
+  if (!node_.identity()) list.push_back("not a member of the cluster yet");
+  return list;
+}
+
+// ---- sa ----
+
+json Report::sa(const std::vector<sequence::SequencerInfo>& leases) const {
+  json list = json::array();
+  if (node_.local_sas_) {
+    for (const auto& [id, entry] : node_.local_sas_->all()) list.push_back(sa(id, entry, leases));
+  }
+  return {{"sas", std::move(list)}, {"filters", filters()}};
+}
+
+json Report::sa(SaId id, const LocalSas::Entry& entry, const std::vector<sequence::SequencerInfo>& leases) const {
+  const ipsec::SaParameters& p = entry.sa->parameters();
+  const ipsec::LifesizeLimits& limits = p.limits;
+  json lifesize = {{"soft_bytes", limits.soft_bytes},     {"hard_bytes", limits.hard_bytes},
+                   {"soft_packets", limits.soft_packets}, {"hard_packets", limits.hard_packets},
+                   {"soft_seconds", limits.soft_seconds}, {"hard_seconds", limits.hard_seconds}};
+  json result = {
+      {"id", id.value()},
+      {"dvipa", p.local.to_string()},
+      {"tunnel", p.tunnel},
+      {"direction", p.direction == ipsec::Direction::kInbound ? "in" : "out"},
+      {"spi", fmt::format("{:#010x}", p.spi.value())},
+      {"peer", p.udp_encapsulation ? Endpoint{p.remote, p.remote_port}.to_string() : p.remote.to_string()},
+      {"encapsulation", p.udp_encapsulation ? "udp" : "none"},
+      {"algorithm", crypto::sizes(p.suite).name},
+      {"bytes", entry.sa->totals().bytes.value()},
+      {"packets", entry.sa->totals().packets.value()},
+      {"replay_window", p.replay_window}};
+  const auto owned = node_.owner_->owned().find(p.local);
+  if (owned != node_.owner_->owned().end()) {
+    const ike::SaUse use = node_.owner_->lifesize().total(id, node_.world_.executor.now());
+    lifesize["used_bytes"] = use.bytes;
+    lifesize["used_packets"] = use.packets;
+    result["shadows"] = owned->second.installation->holders(id);
+  }
+  result["lifesize"] = std::move(lifesize);
+  const auto lease = std::find_if(leases.begin(), leases.end(), [id](const auto& info) { return info.sa == id; });
+  if (lease != leases.end()) {
+    result["mode"] = lease->shared ? "shared" : "exclusive";
+    result["leases_outstanding"] = lease->outstanding;
+    result["ceiling"] = lease->ceiling.value();
+    result["next"] = lease->next.value();
+  }
+  return result;
+}
+
+json Report::filters() const {
+  std::vector<std::pair<Ipv4Address, xcf::v1::Filter>> all;
+  if (node_.owner_) {
+    for (const auto& [address, owned] : node_.owner_->owned()) {
+      for (const xcf::v1::Filter& filter : owned.installation->filters()) all.emplace_back(address, filter);
+    }
+    for (const auto& [address, shadow] : node_.shadow_->dvipas()) {
+      for (const auto& [id, filter] : shadow.filters) all.emplace_back(address, filter);
+    }
+  }
+  std::stable_sort(all.begin(), all.end(),
+                   [](const auto& a, const auto& b) { return a.second.priority() < b.second.priority(); });
+  json list = json::array();
+  for (const auto& [address, filter] : all) list.push_back(filter_json(filter, address));
+  return list;
+}
+
+// ---- connections, counters ----
+
+json Report::connections(const std::vector<distributor::ConnectionInfo>& list) const {
+  json connections = json::array();
+  for (const distributor::ConnectionInfo& c : list) {
+    connections.push_back({{"client", c.client.to_string()},
+                           {"dvipa", c.dvipa.to_string()},
+                           {"protocol", "tcp"},
+                           {"target", name_of(c.target)},
+                           {"state", state_name(c.state)},
+                           {"ipsec", c.tunnel != ipsec::TunnelId()},
+                           {"packets", c.packets},
+                           {"bytes", c.bytes},
+                           {"idle_ms", std::chrono::duration_cast<std::chrono::milliseconds>(c.idle).count()}});
+  }
+  return {{"connections", std::move(connections)}};
+}
+
+json Report::counters() const {
+  const path::WorkerCounters* c = node_.world_.plane.counters();
+  if (c == nullptr) return {{"error", "the data plane has not started: this node is not a member yet"}};
+  json drops = json::object();
+  for (std::size_t i = 0; i < kDropNames.size(); ++i) {
+    drops[std::string(kDropNames[i])] = c->drops->value(static_cast<Drop>(i));
+  }
+  const auto& owner = *c->owner_inbound;
+  return {{"ports",
+           {{"tun", port_json(c->tun)},
+            {"raw", port_json(c->raw)},
+            {"xcf_data", port_json(c->xcf_data)},
+            {"xcf_fast", port_json(c->xcf_fast)}}},
+          {"inbound",
+           {{"peeked", owner.peeked.value()},
+            {"authenticated", owner.authenticated_syn.value()},
+            {"authenticated_first", owner.authenticated_first.value()},
+            {"decrypted", owner.fully_processed.value()},
+            {"established_decrypted", owner.established_full_decrypt.value()},
+            {"forwarded", owner.forwarded.value()},
+            {"forwarded_clear", owner.forwarded_clear.value()},
+            {"local", owner.local.value()},
+            {"connections_made", owner.connections_made.value()}}},
+          {"target",
+           {{"received", c->target_inbound->forwarded_packets.value()},
+            {"decrypted", c->target_inbound->decrypted_packets.value()},
+            {"decrypted_bytes", c->target_inbound->decrypted_bytes.value()},
+            {"clear_in", c->target_inbound->clear_packets.value()},
+            {"held_for_sa", c->target_inbound->held.value()},
+            {"encrypted", c->target_outbound->encrypted_packets.value()},
+            {"encrypted_bytes", c->target_outbound->encrypted_bytes.value()},
+            {"trains", c->target_outbound->trains.value()},
+            {"clear_out", c->target_outbound->clear_packets.value()},
+            {"held_for_numbers", c->target_outbound->held.value()}}},
+          {"drops", std::move(drops)}};
+}
+
+// ---- requests ----
+
+void Node::answer(const std::string& command, Reply reply) {
+  const Report report(*this);
+  if (command == "status") return reply(report.status());
+  if (command == "counters") return reply(report.counters());
+  const bool running = world_.plane.counters() != nullptr;
+  if (command == "connections") {
+    if (!running) return reply(report.connections({}));
+    want_connections_.push_back([this, reply](const auto& list) { reply(Report(*this).connections(list)); });
+    return world_.plane.submit(path::ListConnections{});
+  }
+  if (command == "sa") {
+    if (!running) return reply(report.sa({}));
+    want_leases_.push_back([this, reply](const auto& list) { reply(Report(*this).sa(list)); });
+    return world_.plane.submit(path::ListLeases{});
+  }
+  reply({{"error", fmt::format("unknown command '{}': status, sa, connections or counters", command)}});
+}
+
+}  // namespace testudo::node

@@ -1,0 +1,323 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "node/shadow_role.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cstdint>
+#include <initializer_list>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "ike/sa_message.h"
+#include "node/world_for_test.h"
+
+namespace testudo::node {
+namespace {
+
+using ipsec::Direction;
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+using testing::SizeIs;
+
+constexpr Ipv4Address kOtherDvipa(0xc0000265);
+
+class ShadowRoleTest : public testing::Test {
+ protected:
+  xcf::v1::Hello owner = hello_of("owner", 1), rival = hello_of("rival", 2);
+
+  static xcf::v1::Dvipa record(Ipv4Address address, Epoch epoch, std::initializer_list<std::uint32_t> ports) {
+    xcf::v1::Dvipa dvipa;
+    dvipa.set_address(address.value());
+    dvipa.set_epoch(epoch.value());
+    for (const auto port : ports) dvipa.add_ports(port);
+    return dvipa;
+  }
+  void list(const xcf::v1::Hello& from, std::initializer_list<xcf::v1::Dvipa> dvipas) {
+    xcf::v1::VipaList message;
+    for (const auto& dvipa : dvipas) *message.add_dvipas() = dvipa;
+    shadow.vipa_list(from, message);
+  }
+  void learn() {
+    list(owner, {record(kDvipa, kEpoch, {80, 443})});
+    bus.take();
+  }
+
+  static xcf::v1::Filter filter(std::uint64_t id) {
+    xcf::v1::Filter f;
+    f.set_id(id);
+    f.set_action(xcf::v1::Filter::PERMIT);
+    f.set_destination(kDvipa.value());
+    f.set_destination_prefix(32);
+    f.set_source_port_last(65535);
+    f.set_destination_port_last(65535);
+    return f;
+  }
+  static xcf::v1::Install install_of(std::initializer_list<std::uint64_t> sas,
+                                     std::initializer_list<std::uint64_t> filters, Epoch epoch = kEpoch) {
+    xcf::v1::Install install;
+    install.set_number(5);
+    install.set_dvipa(kDvipa.value());
+    install.set_epoch(epoch.value());
+    for (const auto id : sas) {
+      *install.add_sas() =
+          ike::sa_to_message(sa_of(id, Direction::kInbound, 0x1000 + static_cast<std::uint32_t>(id)));
+    }
+    for (const auto id : filters) *install.add_filters() = filter(id);
+    return install;
+  }
+  /// The answer's reason; empty: applied.
+  std::string install(const xcf::v1::Hello& from, const xcf::v1::Install& message) {
+    shadow.install(from, message);
+    const auto sent = bus.take();
+    EXPECT_THAT(sent, SizeIs(1));
+    if (sent.size() != 1 || !sent[0].message.has_ack()) return "no answer";
+    const auto& ack = sent[0].message.ack();
+    EXPECT_EQ(sent[0].to, from.node());
+    EXPECT_EQ(ack.number(), message.number());
+    EXPECT_EQ(ack.dvipa(), message.dvipa());
+    EXPECT_EQ(ack.epoch(), message.epoch());
+    return ack.refused();
+  }
+  [[nodiscard]] std::set<std::uint64_t> sas() const {
+    std::set<std::uint64_t> ids;
+    for (const auto& [id, entry] : local_sas.all()) ids.insert(id.value());
+    return ids;
+  }
+  [[nodiscard]] std::set<std::uint64_t> filters() const {
+    std::set<std::uint64_t> ids;
+    for (const auto& [id, f] : shadow.dvipas().at(kDvipa).filters) ids.insert(id);
+    return ids;
+  }
+  /// "owner +443": what the owners were told of listeners.
+  std::vector<std::string> told() {
+    std::vector<std::string> texts;
+    for (const auto& sent : bus.take()) {
+      if (!sent.message.has_listener()) continue;
+      const auto& update = sent.message.listener();
+      EXPECT_EQ(Epoch(update.epoch()), shadow.dvipas().at(Ipv4Address(update.dvipa())).epoch);
+      texts.push_back(sent.to + (update.listening() ? " +" : " -") + std::to_string(update.port()));
+    }
+    return texts;
+  }
+
+  facility::TestExecutor executor{facility::TestExecutor::kVirtual};
+  SeededRng rng{1};
+  ipsec::SaFactory factory{ipsec::engine_for_test(), 1, rng};
+  RecordingBus bus;
+  RecordingPlane plane;
+  RecordingLog log;
+  LocalSas local_sas{{}, factory, plane};
+  int tables_changed = 0, dvipas_changed = 0;
+  ShadowRole shadow{{.executor = executor,
+                     .bus = bus,
+                     .local_sas = local_sas,
+                     .log = log,
+                     .tables_changed = [this] { ++tables_changed; },
+                     .dvipas_changed = [this] { ++dvipas_changed; }}};
+};
+
+TEST_F(ShadowRoleTest, LearnsTheVipaList) {
+  list(owner, {record(kDvipa, kEpoch, {80}), record(kOtherDvipa, Epoch(7), {22})});
+  ASSERT_THAT(shadow.dvipas(), SizeIs(2));
+  EXPECT_EQ(shadow.dvipas().at(kDvipa).owner, "owner");
+  EXPECT_EQ(shadow.dvipas().at(kDvipa).owner_id, NodeId(1));
+  EXPECT_EQ(shadow.dvipas().at(kOtherDvipa).epoch, Epoch(7));
+  EXPECT_EQ(dvipas_changed, 1);
+  EXPECT_EQ(tables_changed, 1);
+  ASSERT_EQ(install(owner, install_of({1}, {1})), "");
+  list(owner, {record(kOtherDvipa, Epoch(7), {22})});  // the list replaces the former one
+  EXPECT_FALSE(shadow.dvipas().contains(kDvipa));
+  EXPECT_THAT(sas(), IsEmpty());
+  list(rival, {});  // has nothing to say about what it does not own
+  EXPECT_TRUE(shadow.dvipas().contains(kOtherDvipa));
+}
+
+// Spec G5: a stale owner is refused, and told what is newer, also when its DVIPA has no owner at the moment.
+TEST_F(ShadowRoleTest, RefusesAnEpochThatIsOver) {
+  learn();
+  for (const bool owner_gone : {false, true}) {
+    if (owner_gone) list(owner, {});
+    bus.take();
+    list(rival, {record(kDvipa, Epoch(kEpoch.value() - 1), {80})});
+    const auto sent = bus.take();
+    ASSERT_THAT(sent, SizeIs(1));
+    EXPECT_EQ(sent[0].to, "rival");
+    ASSERT_TRUE(sent[0].message.has_refused());
+    EXPECT_EQ(Epoch(sent[0].message.refused().epoch()), kEpoch);
+    EXPECT_EQ(Ipv4Address(sent[0].message.refused().dvipa()), kDvipa);
+    if (owner_gone) {
+      EXPECT_FALSE(shadow.dvipas().contains(kDvipa));
+    } else {
+      EXPECT_EQ(shadow.dvipas().at(kDvipa).owner, "owner");
+    }
+  }
+}
+
+TEST_F(ShadowRoleTest, ANewOwnersEpochEndsTheOldSas) {
+  learn();
+  ASSERT_EQ(install(owner, install_of({1, 2}, {1})), "");
+  const Epoch next(kEpoch.value() + 5);
+  list(rival, {record(kDvipa, next, {80})});
+  EXPECT_EQ(shadow.dvipas().at(kDvipa).owner, "rival");
+  EXPECT_THAT(sas(), IsEmpty());
+  EXPECT_THAT(filters(), IsEmpty());
+  EXPECT_THAT(install(owner, install_of({3}, {})), HasSubstr("epoch 41"));
+  EXPECT_EQ(install(rival, install_of({4}, {}, next)), "");
+  list(owner, {});  // the old one at last knows: the DVIPA is not its own to take away
+  EXPECT_EQ(sas(), (std::set<std::uint64_t>{4}));
+}
+
+TEST_F(ShadowRoleTest, RefusesInstalls) {
+  struct Row {
+    const char* what;
+    const xcf::v1::Hello& from;
+    xcf::v1::Install message;
+    const char* reason;
+  };
+  learn();
+  auto unknown = install_of({}, {});
+  unknown.set_dvipa(kOtherDvipa.value());
+  auto bad_key = install_of({1}, {});
+  bad_key.mutable_sas(0)->set_key("short");
+  auto foreign = install_of({1}, {});
+  foreign.mutable_sas(0)->set_local(kOtherDvipa.value());
+  auto no_filter_id = install_of({}, {1});
+  no_filter_id.mutable_filters(0)->set_id(0);
+  const Row rows[] = {{"not the owner", rival, install_of({1}, {1}), "present one"},
+                      {"older epoch", owner, install_of({1}, {1}, Epoch(40)), "present one"},
+                      {"newer epoch", owner, install_of({1}, {1}, Epoch(42)), "present one"},
+                      {"unknown DVIPA", owner, unknown, "no DVIPA"},
+                      {"bad key", owner, bad_key, "key"},
+                      {"another DVIPA's SA", owner, foreign, "local address"},
+                      {"filter without id", owner, no_filter_id, "without an id"}};
+  for (const Row& row : rows) {
+    EXPECT_THAT(install(row.from, row.message), HasSubstr(row.reason)) << row.what;
+    EXPECT_THAT(sas(), IsEmpty());
+    EXPECT_THAT(filters(), IsEmpty());
+  }
+  EXPECT_THAT(log.complaints, SizeIs(std::size(rows)));
+}
+
+TEST_F(ShadowRoleTest, AppliesChanges) {
+  learn();
+  ASSERT_EQ(install(owner, install_of({1, 2}, {1, 2})), "");
+  auto change = install_of({3}, {3});
+  change.add_delete_sas(1);
+  change.add_delete_filters(2);
+  const int before = tables_changed;
+  ASSERT_EQ(install(owner, change), "");
+  EXPECT_EQ(sas(), (std::set<std::uint64_t>{2, 3}));
+  EXPECT_EQ(filters(), (std::set<std::uint64_t>{1, 3}));
+  EXPECT_EQ(tables_changed, before + 1);
+  ASSERT_EQ(install(owner, install_of({4}, {})), "");
+  EXPECT_EQ(tables_changed, before + 1);  // no new table for an SA
+}
+
+// What the owner still has keeps its replay window and IV counter: it is not installed anew.
+TEST_F(ShadowRoleTest, ReplacingAllKeepsWhatIsListed) {
+  learn();
+  ASSERT_EQ(install(owner, install_of({1, 2}, {1, 2})), "");
+  plane.commands.clear();
+  auto all = install_of({2, 3}, {3});
+  all.set_replace_all(true);
+  ASSERT_EQ(install(owner, all), "");
+  EXPECT_EQ(sas(), (std::set<std::uint64_t>{2, 3}));
+  EXPECT_EQ(filters(), (std::set<std::uint64_t>{3}));
+  const auto removed = plane.all<path::RemoveSa>();
+  ASSERT_THAT(removed, SizeIs(1));
+  EXPECT_EQ(removed[0]->id, SaId(1));
+  const auto installed = plane.all<path::InstallSa>();
+  ASSERT_THAT(installed, SizeIs(1));
+  EXPECT_EQ(installed[0]->sa->id(), SaId(3));
+}
+
+// Spec A4.
+TEST_F(ShadowRoleTest, TellsOfDistributedListeners) {
+  learn();
+  const Ipv4Address any;
+  shadow.listening({{any, 443}, {any, 22}, {kDvipa, 80}, {kOtherDvipa, 8080}});
+  EXPECT_THAT(told(), ElementsAre("owner +80", "owner +443"));
+  shadow.listening({{any, 443}, {any, 22}, {kDvipa, 80}});
+  EXPECT_THAT(told(), IsEmpty());
+  shadow.listening({{kOtherDvipa, 80}, {any, 443}});  // port 80 of another address
+  EXPECT_THAT(told(), ElementsAre("owner -80"));
+  shadow.link_up("rival");
+  EXPECT_THAT(told(), IsEmpty());
+  shadow.link_up("owner");  // has forgotten
+  EXPECT_THAT(told(), ElementsAre("owner +443"));
+  list(rival, {record(kDvipa, Epoch(50), {443, 22})});
+  EXPECT_THAT(told(), ElementsAre("rival +443"));
+}
+
+TEST_F(ShadowRoleTest, TellsOfAllListenersWhenAllPortsAreDistributed) {
+  auto all = record(kDvipa, kEpoch, {});
+  all.set_all_ports(true);
+  shadow.listening({{Ipv4Address(), 22}, {kDvipa, 80}});
+  list(owner, {all});
+  EXPECT_THAT(told(), ElementsAre("owner +22", "owner +80"));
+}
+
+TEST_F(ShadowRoleTest, TellsAgainWhatTheLinkDidNotTake) {
+  learn();
+  bus.up = false;
+  shadow.listening({{Ipv4Address(), 443}});
+  bus.up = true;
+  shadow.listening({{Ipv4Address(), 443}});
+  EXPECT_THAT(told(), ElementsAre("owner +443"));
+  bus.up = false;
+  shadow.listening({});
+  bus.up = true;
+  shadow.listening({});
+  EXPECT_THAT(told(), ElementsAre("owner -443"));
+}
+
+TEST_F(ShadowRoleTest, PullsNotTooOften) {
+  learn();
+  const Ipv4Address peer(0xc0000201);
+  shadow.unknown_spi(kOtherDvipa, Spi(0x1001), peer);  // nobody's
+  EXPECT_THAT(bus.take(), IsEmpty());
+  shadow.unknown_spi(kDvipa, Spi(0x1001), peer);
+  const auto sent = bus.take();
+  ASSERT_THAT(sent, SizeIs(1));
+  EXPECT_EQ(sent[0].to, "owner");
+  const auto& pull = sent[0].message.pull();
+  EXPECT_EQ(Ipv4Address(pull.dvipa()), kDvipa);
+  EXPECT_EQ(Epoch(pull.epoch()), kEpoch);
+  EXPECT_EQ(pull.spi(), 0x1001u);
+  EXPECT_EQ(Ipv4Address(pull.remote()), peer);
+  for (int i = 0; i < 100; ++i) {
+    shadow.unknown_spi(kDvipa, Spi(0x1001), peer);
+    executor.run_for(1ms);
+  }
+  EXPECT_THAT(bus.take(), SizeIs(testing::AllOf(testing::Ge(4u), testing::Le(5u))));  // one in 20 ms
+  shadow.unknown_spi(kDvipa, Spi(0x1002), peer);                                      // another SPI is not held up
+  EXPECT_THAT(bus.take(), SizeIs(1));
+}
+
+TEST_F(ShadowRoleTest, ReportsUseToEachOwner) {
+  list(owner, {record(kDvipa, kEpoch, {80})});
+  list(rival, {record(kOtherDvipa, Epoch(9), {80})});
+  bus.take();
+  shadow.used({{.sa = SaId(1), .dvipa = kDvipa, .used = {.bytes = 100, .packets = 1}},
+               {.sa = SaId(5), .dvipa = kOtherDvipa, .used = {.bytes = 5, .packets = 5}},
+               {.sa = SaId(2), .dvipa = kDvipa, .used = {.bytes = 200, .packets = 2}},
+               {.sa = SaId(9), .dvipa = Ipv4Address(1), .used = {.bytes = 1, .packets = 1}}});
+  const auto sent = bus.take();
+  ASSERT_THAT(sent, SizeIs(2));
+  EXPECT_EQ(sent[0].to, "owner");
+  const auto& report = sent[0].message.lifesize();
+  EXPECT_EQ(Epoch(report.epoch()), kEpoch);
+  ASSERT_EQ(report.used_size(), 2);
+  EXPECT_EQ(report.used(1).sa(), 2u);
+  EXPECT_EQ(report.used(1).bytes(), 200u);
+  EXPECT_EQ(report.used(1).packets(), 2u);
+  EXPECT_EQ(sent[1].to, "rival");
+  EXPECT_EQ(Epoch(sent[1].message.lifesize().epoch()), Epoch(9));
+}
+
+}  // namespace
+}  // namespace testudo::node

@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+// The immutable tables that the data plane looks things up in, made from what the roles know at the moment.
+#pragma once
+
+#include <map>
+#include <memory>
+
+#include "base/strong.h"
+#include "distributor/distribution.h"
+#include "ipsec/tunnel.h"
+#include "node/owner_role.h"
+#include "node/shadow_role.h"
+#include "policy/filter_table.h"
+#include "vipa/readiness.h"
+#include "xcf/messages.pb.h"
+
+namespace testudo::node {
+
+[[nodiscard]] std::shared_ptr<const policy::FilterTable> make_filter_table(const OwnerRole& owner,
+                                                                           const ShadowRole& shadow,
+                                                                           ipsec::TunnelNames& tunnels);
+
+/// `members`: those whose XCF link is up, by number.
+[[nodiscard]] std::shared_ptr<const distributor::Distribution> make_distribution(
+    NodeId self, const OwnerRole& owner, const ShadowRole& shadow, const vipa::Readiness& readiness,
+    const std::map<NodeId, xcf::v1::Hello>& members);
+
+}  // namespace testudo::node
