@@ -34,6 +34,7 @@ void Inbound::process_one(const wire::Packet& packet, Time now) {
   if (member == nullptr) return drop(Drop::kNotXcf);
   const auto gre = wire::parse_gre(packet.bytes());
   if (!gre) return drop(Drop::kMalformed);
+  if (gre->protocol != wire::kGreProtocolIpv4) return drop(Drop::kUnsupported);
   const auto ip = wire::parse_ipv4(gre->payload);
   if (!ip) return drop(Drop::kTruncated);
   const distributor::Dvipa* dvipa = distribution_->find(ip->destination());
@@ -158,11 +159,15 @@ void Inbound::flush() {
 
 void Inbound::tick(Time now) {
   for (Waiting& w : waiting_) {
+    bool expired = false;
     while (const Held* held = pool_.front(w.packets)) {
       if (now - held->since < config_.hold_time) break;
       pool_.pop(w.packets);
       drop(Drop::kUnknownSpi);
+      expired = true;
     }
+    // The answer may have been lost, and others wait.
+    if (expired && !w.packets.empty()) parts_.sink.unknown_spi(w.local, w.spi, w.remote);
   }
 }
 

@@ -55,13 +55,13 @@ void Outbound::protect(ipsec::TunnelId tunnel, const wire::Packet& packet, Time 
   if (sa == nullptr || tunnel.value() >= queues_.size()) return drop(Drop::kNoOutboundSa);
   const auto cut = Segmenter::of(packet);
   if (!cut) return drop(Drop::kMalformed);
-  const std::size_t outer = ipsec::encap_size(sa->parameters().suite, cut->largest()) + kUdpOverhead;
-  if (outer > config_.network_mtu || outer > kSlot) return drop(Drop::kTooBig);
+  if (!fits(*sa, *cut)) return drop(Drop::kTooBig);
 
   Queue& queue = queues_[tunnel.value()];
   const bool overtakes = !queue.packets.empty();
   const std::uint32_t sent = overtakes ? 0 : transmit(*sa, *cut, 0, cut->count(), now);
   if (sent == cut->count()) return;
+  if (parts_.lessee.exhausted(sa->id()) && !overtakes) return drop(Drop::kSequenceExhausted, cut->count() - sent);
   Held* held = pool_.append(queue.packets, packet, now);
   if (held == nullptr) {
     drop(Drop::kHoldFull, cut->count() - sent);
@@ -74,8 +74,14 @@ void Outbound::protect(ipsec::TunnelId tunnel, const wire::Packet& packet, Time 
   if (overtakes) {
     drain(tunnel, now);
   } else {
+    queue.asked = sa->id();
     ++waiting_tunnels_;
   }
+}
+
+bool Outbound::fits(const ipsec::Sa& sa, const Segmenter& cut) const {
+  const std::size_t outer = ipsec::encap_size(sa.parameters().suite, cut.largest()) + kUdpOverhead;
+  return outer <= std::min<std::size_t>(config_.network_mtu, kSlot);
 }
 
 // Blocks 162–164. Sends segments from index `from` on, as far as there are numbers, and returns the index of the
@@ -163,7 +169,7 @@ void Outbound::fill(const ipsec::Sa& sa, const ipsec::EncapRequest& request, wir
 void Outbound::send_clear(const wire::Packet& packet) {
   const auto cut = Segmenter::of(packet);
   if (!cut) return drop(Drop::kMalformed);
-  if (cut->largest() > config_.network_mtu) return drop(Drop::kTooBig);
+  if (cut->largest() > std::min<std::size_t>(config_.network_mtu, kSlot)) return drop(Drop::kTooBig);
   flush();  // what was gathered uses the same memory
   for (std::uint32_t index = 0; index < cut->count();) {
     std::size_t count = 0;
@@ -196,10 +202,14 @@ void Outbound::drain(ipsec::TunnelId tunnel, Time now) {
     ipsec::Sa* sa = parts_.sad.find_outbound(tunnel);
     const auto cut = Segmenter::of(held->packet);
     CHECK(cut.has_value());  // it was cut once before
-    if (sa == nullptr || parts_.lessee.exhausted(sa->id())) {
-      drop(sa == nullptr ? Drop::kNoOutboundSa : Drop::kSequenceExhausted, cut->count() - held->segments_sent);
+    if (const auto reason = why_not(sa, *cut)) {
+      drop(*reason, cut->count() - held->segments_sent);
       pop(queue, cut->count() - held->segments_sent);
       continue;
+    }
+    if (queue.asked != sa->id()) {  // rekeyed: nothing waits for the former SA's numbers any more
+      parts_.lessee.forget_want(queue.asked);
+      queue.asked = sa->id();
     }
     const std::uint32_t next = transmit(*sa, *cut, held->segments_sent, queue.segments, now);
     flush();  // the segments lie in the held copy
@@ -208,6 +218,14 @@ void Outbound::drain(ipsec::TunnelId tunnel, Time now) {
     if (next < cut->count()) return;
     pop(queue, 0);
   }
+}
+
+// What was held may not fit the SA that has come meanwhile: it can have another suite.
+std::optional<Drop> Outbound::why_not(const ipsec::Sa* sa, const Segmenter& cut) const {
+  if (sa == nullptr) return Drop::kNoOutboundSa;
+  if (parts_.lessee.exhausted(sa->id())) return Drop::kSequenceExhausted;
+  if (!fits(*sa, cut)) return Drop::kTooBig;
+  return std::nullopt;
 }
 
 void Outbound::pop(Queue& queue, std::uint32_t segments_left) {
@@ -230,8 +248,7 @@ void Outbound::expire(std::size_t tunnel, Time now) {
     pop(queue, left);
     expired = true;
   }
-  const ipsec::Sa* sa = parts_.sad.find_outbound(ipsec::TunnelId(static_cast<std::uint32_t>(tunnel)));
-  if (expired && sa != nullptr) parts_.lessee.forget_want(sa->id());
+  if (expired) parts_.lessee.forget_want(queue.asked);
 }
 
 Time Outbound::next_timer() const {

@@ -17,6 +17,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -91,6 +92,7 @@ class Outbound {
   struct Queue {
     HoldPool::List packets;
     std::uint32_t segments = 0;
+    SaId asked;  // whose numbers the lessee was asked for
   };
   /// What is gathered for one send call: one SA, numbers in order.
   struct Train {
@@ -105,6 +107,8 @@ class Outbound {
   void process_one(const wire::Packet& packet, Time now);
   void protect(ipsec::TunnelId tunnel, const wire::Packet& packet, Time now);
   void send_clear(const wire::Packet& packet);
+  [[nodiscard]] bool fits(const ipsec::Sa& sa, const Segmenter& cut) const;
+  [[nodiscard]] std::optional<Drop> why_not(const ipsec::Sa* sa, const Segmenter& cut) const;
   std::uint32_t transmit(ipsec::Sa& sa, const Segmenter& cut, std::uint32_t from, std::uint32_t want, Time now);
   void add(ipsec::Sa& sa, const Segmenter& cut, std::uint32_t index);
   void fill(const ipsec::Sa& sa, const ipsec::EncapRequest& request, wire::Outgoing& out);
