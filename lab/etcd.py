@@ -7,7 +7,7 @@ from lab import wait
 from lab.host import LabHost
 from lab.process import Process
 
-TLS = False
+TLS = True
 
 
 @dataclass(frozen=True)
