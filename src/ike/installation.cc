@@ -31,6 +31,10 @@ bool same_effect(const xcf::v1::Filter& a, const xcf::v1::Filter& b) {
 
 Installation::Installation(Ipv4Address dvipa, Epoch epoch, Rng& rng) : dvipa_(dvipa), epoch_(epoch), rng_(rng) {}
 
+Installation::~Installation() {
+  for (Outgoing& outgoing : outgoing_) scrub(outgoing.message);
+}
+
 // ---- SAs ----
 
 bool Installation::spi_taken(Spi spi) const {

@@ -40,6 +40,9 @@ struct Outgoing {
 class Installation {
  public:
   Installation(Ipv4Address dvipa, Epoch epoch, Rng& rng);
+  Installation(const Installation&) = delete;
+  Installation& operator=(const Installation&) = delete;
+  ~Installation();
 
   [[nodiscard]] Ipv4Address dvipa() const { return dvipa_; }
   [[nodiscard]] Epoch epoch() const { return epoch_; }
