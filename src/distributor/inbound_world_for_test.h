@@ -94,8 +94,8 @@ class World {
   };
 
   World() : World(Options{}) {}
-  explicit World(const Options& options) : engine(new_engine()), factory(new_engine(), 0xabcdef, rng) {
-    inbound = std::make_unique<Inbound>(options.config, Inbound::Parts{*engine, sad, drops, SipKey{1, 2}});
+  explicit World(const Options& options) {
+    inbound = std::make_unique<Inbound>(options.config, Inbound::Parts{engine, sad, drops, SipKey{1, 2}});
     for (std::size_t peer = 0; peer < kPeers.size(); ++peer) add_peer(peer, options);
     std::vector<policy::Filter> list;
     for (std::size_t peer = 0; peer < kPeers.size(); ++peer) {
@@ -143,7 +143,7 @@ class World {
     Bytes bytes(ipsec::encap_size(sa.parameters().suite, inner.size()));
     ipsec::EncapRequest request{
         .sa = &sa, .seq = SeqNo(seq), .header = inner, .payload = {}, .out = bytes.data(), .drop = {}};
-    ipsec::encap(*engine, {&request, 1});
+    ipsec::encap(engine, {&request, 1});
     CHECK(!request.drop);
     return bytes;
   }
@@ -185,9 +185,9 @@ class World {
 
   std::vector<ConnectionInfo> list() const { return inbound->connections().list(now); }
 
-  SeededRng rng{5};
-  std::unique_ptr<crypto::Engine> engine;
-  ipsec::SaFactory factory;
+  // Of all worlds of the process: an engine takes long to make.
+  crypto::Engine& engine = shared_engine();
+  ipsec::SaFactory& factory = shared_factory();
   ipsec::Sad sad;
   DropCounters drops;
   std::unique_ptr<Inbound> inbound;
@@ -201,6 +201,15 @@ class World {
     auto made = crypto::make_engine(crypto::Backend::kBest);
     CHECK(made.has_value());
     return std::move(*made);
+  }
+  static crypto::Engine& shared_engine() {
+    static const std::unique_ptr<crypto::Engine> shared = new_engine();
+    return *shared;
+  }
+  static ipsec::SaFactory& shared_factory() {
+    static SeededRng rng(5);
+    static ipsec::SaFactory shared(new_engine(), 0xabcdef, rng);
+    return shared;
   }
 
   static policy::Filter filter(std::uint64_t id, policy::Action action, Ipv4Prefix source, Ipv4Prefix destination,
