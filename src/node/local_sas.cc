@@ -37,7 +37,9 @@ void LocalSas::remove_others(Ipv4Address dvipa, Epoch epoch, NodeId owner, Time 
 
 void LocalSas::retired(const ipsec::Sa& sa) {
   const auto found = entries_.find(sa.id());
-  if (found != entries_.end() && found->second.sa == &sa) entries_.erase(found);
+  if (found == entries_.end() || found->second.sa != &sa) return;
+  take(sa.id(), found->second, found->second.last_report);
+  entries_.erase(found);
 }
 
 bool LocalSas::due(const Entry& entry, const ike::Used& fresh, Duration interval, Time now) {

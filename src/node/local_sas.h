@@ -54,7 +54,8 @@ class LocalSas {
   /// Removes every SA of the DVIPA but those of this epoch and owner.
   void remove_others(Ipv4Address dvipa, Epoch epoch, NodeId owner, Time now);
 
-  /// The worker has given the SA back, for whatever reason: it is not looked at any more.
+  /// The worker has given the SA back, for whatever reason: it is not looked at any more. What was used and not
+  /// reported is in the next take_use().
   void retired(const ipsec::Sa& sa);
 
   /// What is due: by share of the lifesize or by time. Each use is taken once.

@@ -36,6 +36,11 @@ void OwnerRole::became_owner(Ipv4Address dvipa, Epoch epoch) {
 void OwnerRole::lost(Ipv4Address dvipa) {
   const auto found = owned_.find(dvipa);
   if (found == owned_.end()) return;
+  // charon must not believe in SAs that are gone: it deletes them at the peers and negotiates anew under the next epoch.
+  for (const auto& [id, sa] : found->second.installation->sas()) {
+    const Ipv4Address source = sa.direction == ipsec::Direction::kInbound ? sa.remote : sa.local;
+    if (parts_.ike != nullptr) parts_.ike->expire(ike::name_of(sa), source, ike::Expiry::kHard);
+  }
   for (const SaId id : found->second.installation->flush_sas()) remove_sa(id);
   owned_.erase(found);
   parts_.readiness.distribute(dvipa, {});
@@ -232,6 +237,9 @@ const ipsec::SaParameters* OwnerRole::find_sa(SaId id) const {
 
 void OwnerRole::ike_connected(const std::string& daemon, bool restarted) {
   charon_ = daemon;
+  for (auto& [dvipa, owned] : owned_) {
+    if (restarted) owned.installation->daemon_restarted();
+  }
   parts_.log.info(
       "charon is here: {}{}", daemon,
       restarted ? " (newly started: SAs of its predecessor stay until they expire or are replaced)" : "");
@@ -313,6 +321,7 @@ Result<void> OwnerRole::add_policy(const ike::Policy& policy) {
   if (!owned) return tl::unexpected(owned.error());
   bool changed = false;
   for (const xcf::v1::Filter& filter : policy.filters) changed |= (*owned)->installation->add_filter(filter);
+  for (const SaId id : (*owned)->installation->take_deleted()) remove_sa(id);
   flush_outgoing(**owned);
   if (changed) parts_.tables_changed();
   return {};

@@ -98,7 +98,7 @@ void Worker::act(std::span<const distributor::Verdict> verdicts, std::span<const
     const distributor::Verdict& verdict = verdicts[i];
     switch (verdict.kind) {
       case Kind::kForward:
-        forward(verdict.out, verdict.target);
+        forward(verdict.out);
         break;
       case Kind::kLocal:
         deliver_local(verdict.bytes);
@@ -117,13 +117,11 @@ void Worker::act(std::span<const distributor::Verdict> verdicts, std::span<const
   send_local();
 }
 
-void Worker::forward(const wire::Outgoing& out, NodeId target) {
-  // Packets to one target stay together, so that they leave as one train.
+void Worker::forward(const wire::Outgoing& out) {
   if (forwarded_count_ == forwarded_.size()) send_forwarded();
   forwarded_[forwarded_count_] = out;
   forwarded_[forwarded_count_].source = config_.xcf_data;
   ++forwarded_count_;
-  static_cast<void>(target);
 }
 
 void Worker::send_forwarded() {

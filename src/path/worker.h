@@ -110,7 +110,7 @@ class Worker final : private target::OutboundSink, private target::InboundSink {
   bool receive_xcf();
   bool receive_tun();
   void act(std::span<const distributor::Verdict> verdicts, std::span<const wire::Packet> burst);
-  void forward(const wire::Outgoing& out, NodeId target);
+  void forward(const wire::Outgoing& out);
   void send_forwarded();
   void deliver_local(std::span<const std::uint8_t> packet);
   void send_local();
