@@ -195,6 +195,29 @@ TEST(Outbound, WaitsForNumbersAndKeepsTheOrder) {
   EXPECT_EQ(world.dropped(), 0u);
 }
 
+// Numbers may come between the packet that waits for them and the next one.
+TEST(Outbound, NothingOvertakesWhatWaits) {
+  World world;
+  world.install(1);
+  const std::vector packets = {tcp_packet(kProtected, 250, 100, 1), tcp_packet(kProtected, 10, 0, 251)};
+  world.process(packets[0]);
+  world.receive_grants();
+  world.process(packets[1]);
+  EXPECT_THAT(numbers_of(world.sent), ElementsAre(1, 2, 3, 4));
+  expect_opened(world, segments_of_all(packets));
+}
+
+TEST(Outbound, AsksForAsManyNumbersAsPacketsWait) {
+  sequence::SequencerConfig few;
+  few.exclusive_least = 4;
+  few.exclusive_most = 4;
+  World world({}, crypto::Suite::kAesGcm128Icv16, few);
+  world.install(1);
+  world.process({tcp_packet(kProtected, 1500, 100), tcp_packet(kProtected, 500, 100)});
+  for (int i = 0; i < 3; ++i) world.exchange();
+  EXPECT_THAT(world.wants, ElementsAre(20, 16, 12));
+}
+
 TEST(Outbound, HoldsNoMoreThanItMay) {
   World world({.hold_packets = 2});
   world.install(1);

@@ -170,11 +170,14 @@ class World final : public OutboundSink {
 
   /// The end of a worker's turn, and the beginning of the next one: requests out, grants in, held packets again.
   void exchange() {
+    receive_grants();
+    outbound.retry(now_);
+  }
+  void receive_grants() {
     lessee.poll(now_, outbox);
     loop();
     sequencer.tick(now_, outbox);
     loop();
-    outbound.retry(now_);
   }
   /// Leases are there before the first packet is.
   void warm_up() {
@@ -253,6 +256,7 @@ class World final : public OutboundSink {
   std::vector<Sent> sent;
   std::vector<std::size_t> trains;  // their sizes
   std::vector<Bytes> clear;
+  std::vector<std::uint16_t> wants;  // of the lessee's requests
 
   Outbound outbound;
 
@@ -278,6 +282,9 @@ class World final : public OutboundSink {
       const auto message = wire::FastMessage::parse(std::span(copy).first(datagram.bytes.size()));
       CHECK(message.has_value());
       const auto type = message->header().type;
+      if (type == wire::FastType::kLeaseRequest && record) {
+        wants.push_back(message->entry<wire::LeaseRequest>(0).want);
+      }
       if (type == wire::FastType::kLeaseRequest || type == wire::FastType::kLeaseReturn) {
         sequencer.receive(*message, now_, outbox);
       } else {
