@@ -14,6 +14,8 @@ namespace testudo::facility {
 namespace pb = etcdserverpb;
 namespace {
 
+constexpr Duration kRetryInterval = 1s;  // between keepalives while none is answered
+
 pb::Compare equal(pb::Compare::CompareTarget target, const std::string& key, Revision revision) {
   pb::Compare compare;
   compare.set_result(pb::Compare::EQUAL);
@@ -61,7 +63,7 @@ class EtcdFacility final : public Facility {
 
  private:
   void granted(const pb::LeaseGrantResponse& grant, Time sent);
-  void schedule_keep_alive();
+  void schedule_keep_alive(Duration delay);
   void keep_alive();
   void renewed(Time sent);
   void session_lost();
@@ -103,18 +105,22 @@ void EtcdFacility::granted(const pb::LeaseGrantResponse& grant, Time sent) {
   ttl_ = std::min<Duration>(ttl_, std::chrono::seconds(grant.ttl()));
   renewed_ = sent;
   renewed(sent);
-  schedule_keep_alive();
+  schedule_keep_alive(ttl_ / 3);
 }
 
-void EtcdFacility::schedule_keep_alive() {
-  renewal_ = client_.later(ttl_ / 3, [this] { keep_alive(); });
+void EtcdFacility::schedule_keep_alive(Duration delay) {
+  if (renewal_ != 0) client_.cancel(renewal_);
+  renewal_ = client_.later(delay, [this] { keep_alive(); });
 }
 
 void EtcdFacility::keep_alive() {
-  schedule_keep_alive();
+  renewal_ = 0;
+  schedule_keep_alive(ttl_ / 3);
   client_.keep_alive(lease_, [this, lease = lease_, sent = client_.now()](Result<std::int64_t> ttl) {
-    if (lease_ != lease || !ttl) return;  // not answered: lapse_ decides
-    if (*ttl > 0) {
+    if (lease_ != lease) return;
+    if (!ttl) {  // not answered: lapse_ decides. Soon again, for etcd may come back just before that.
+      schedule_keep_alive(std::min(ttl_ / 10, kRetryInterval));
+    } else if (*ttl > 0) {
       renewed(sent);
     } else {
       session_lost();
