@@ -4,6 +4,11 @@
 #include <algorithm>
 
 namespace testudo::node {
+namespace {
+
+constexpr std::uint32_t kLedgerSize = 8192;  // sequence numbers per SA, 8 bytes each
+
+}  // namespace
 
 path::WorkerConfig worker_config(const NodeConfig& config, const vipa::Identity& self, std::uint32_t network_mtu,
                                  Rng& rng) {
@@ -16,6 +21,8 @@ path::WorkerConfig worker_config(const NodeConfig& config, const vipa::Identity&
   worker.owner_inbound.connections.capacity = config.connections.max;
   worker.owner_inbound.connections.idle_timeout = config.connections.idle_timeout;
   worker.owner_inbound.connections.closing_timeout = config.connections.closing_timeout;
+  // A busy owner may be far ahead of its targets' commits: room for a train from each of many flows.
+  worker.owner_inbound.ledger.size = kLedgerSize;
   worker.target_inbound = {.hold_packets = config.hold.packets, .hold_time = config.hold.time};
   worker.target_outbound = {
       .hold_packets = config.hold.packets, .hold_time = config.hold.time, .network_mtu = network_mtu};

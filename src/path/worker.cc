@@ -6,6 +6,11 @@
 #include <utility>
 
 namespace testudo::path {
+namespace {
+
+constexpr std::size_t kCutSlot = 9216;  // bytes of one segment: a jumbo frame
+
+}  // namespace
 
 Worker::Worker(const WorkerConfig& config, WorkerPorts ports, std::unique_ptr<crypto::Engine> engine,
                const io::Clock& clock, CommandQueue& commands, EventQueue& events)
@@ -23,7 +28,8 @@ Worker::Worker(const WorkerConfig& config, WorkerPorts ports, std::unique_ptr<cr
       target_inbound_(config.target_inbound,
                       {.engine = *engine_, .sad = sad_, .commits = commits_, .drops = drops_, .sink = *this}),
       target_outbound_(config.target_outbound,
-                       {.engine = *engine_, .sad = sad_, .lessee = lessee_, .drops = drops_, .sink = *this}) {
+                       {.engine = *engine_, .sad = sad_, .lessee = lessee_, .drops = drops_, .sink = *this}),
+      cut_(std::make_unique_for_overwrite<std::uint8_t[]>(wire::kBurst * kCutSlot)) {
   const auto of = [](const std::unique_ptr<io::PacketPort>& port) { return port ? &port->counters() : nullptr; };
   counters_ = {.drops = &drops_,
                .owner_inbound = &owner_inbound_.counters(),
@@ -88,8 +94,39 @@ bool Worker::receive_dvipas() {
 bool Worker::receive_raw() {
   if (!ports_.raw) return false;
   const auto burst = std::span(burst_).first(ports_.raw->receive(burst_));
-  if (!burst.empty()) act(owner_inbound_.raw(burst, now_), burst);
+  // A peer on the same machine may send super-segments; the stages take packets as they are on a wire.
+  for (std::size_t from = 0; from < burst.size();) {
+    std::size_t to = from;
+    while (to < burst.size() && burst[to].segment_size == 0) ++to;
+    const auto whole = burst.subspan(from, to - from);
+    if (!whole.empty()) act(owner_inbound_.raw(whole, now_), whole);
+    if (to < burst.size()) act_on_cut(burst[to]);
+    from = to + 1;
+  }
   return !burst.empty();
+}
+
+void Worker::act_on_cut(const wire::Packet& super_segment) {
+  const auto cut = target::Segmenter::of(super_segment);
+  if (!cut) return drops_.count(Drop::kMalformed);
+  if (cut->largest() > kCutSlot) return drops_.count(Drop::kTooBig);
+  std::array<wire::Packet, wire::kBurst> pieces;
+  target::SegmentHeader header;
+  for (std::uint32_t index = 0; index < cut->count();) {
+    std::size_t count = 0;
+    for (; index < cut->count() && count < pieces.size(); ++index, ++count) {
+      const target::Segment segment = cut->segment(index, header);
+      pieces[count] = super_segment;
+      pieces[count].data = cut_.get() + count * kCutSlot;
+      pieces[count].size = static_cast<std::uint32_t>(segment.size());
+      pieces[count].segment_size = 0;
+      pieces[count].checksum_missing = false;
+      std::ranges::copy(segment.header, pieces[count].data);
+      std::ranges::copy(segment.payload, pieces[count].data + segment.header.size());
+    }
+    const auto whole = std::span(pieces).first(count);
+    act(owner_inbound_.raw(whole, now_), whole);
+  }
 }
 
 void Worker::act(std::span<const distributor::Verdict> verdicts, std::span<const wire::Packet> burst) {

@@ -107,6 +107,7 @@ class Worker final : private target::OutboundSink, private target::InboundSink {
   // worker.cc: ports → stages → ports
   bool receive_dvipas();
   bool receive_raw();
+  void act_on_cut(const wire::Packet& super_segment);
   bool receive_xcf();
   bool receive_tun();
   void act(std::span<const distributor::Verdict> verdicts, std::span<const wire::Packet> burst);
@@ -159,6 +160,7 @@ class Worker final : private target::OutboundSink, private target::InboundSink {
   std::size_t forwarded_count_ = 0;
   std::array<wire::Outgoing, wire::kBurst> local_;
   std::size_t local_count_ = 0;
+  std::unique_ptr<std::uint8_t[]> cut_;  // wire::kBurst segments of a super-segment that came by the raw port
   WorkerCounters counters_;
 };
 
