@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Virtual time: one queue of events for a whole simulated cluster. Events run in order of time, and of insertion where
-// times are equal, so that a seed replays a run exactly.
+// Virtual time: one queue of events for a whole simulated cluster. Events run in order of time, and of insertion
+// where times are equal, so that a seed replays a run exactly.
 //
 //   VirtualTime time;
 //   VirtualExecutor owner(time);
@@ -43,7 +43,8 @@ class VirtualTime {
   std::map<Id, Time> times_;
 };
 
-/// The control thread of one simulated node. After stop() nothing that it was given runs any more: the node has crashed.
+/// The control thread of one simulated node. After stop() nothing that it was given runs any more: the node has
+/// crashed.
 class VirtualExecutor final : public Executor {
  public:
   explicit VirtualExecutor(VirtualTime& time) : time_(time) {}

@@ -1,0 +1,10 @@
+# Runs the same seeds twice, each time in a new process, and compares transcript hashes and figures.
+foreach(run first second)
+  execute_process(COMMAND ${PROGRAM} --scenario main_job --seeds 1..4 OUTPUT_VARIABLE ${run} RESULT_VARIABLE status)
+  if(NOT status EQUAL 0)
+    message(FATAL_ERROR "the ${run} run failed:\n${${run}}")
+  endif()
+endforeach()
+if(NOT first STREQUAL second)
+  message(FATAL_ERROR "two runs of the same seeds differ:\n${first}\n${second}")
+endif()
