@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """HTTP from the client with curl, each request a new connection."""
+import re
 import subprocess
 from collections import Counter
 from dataclasses import dataclass
@@ -8,6 +9,8 @@ from pathlib import Path
 from lab import wait
 from lab.host import LabHost
 
+# What /name answers, and curl about it. A request that failed has no name before its code.
+_ANSWER = re.compile(r"(\w*)\n?\|(\d{3})\|([\d.]+)\|\n")
 _CURL = ("curl", "-sS", "--noproxy", "*", "-H", "Connection: close")
 
 
@@ -25,12 +28,10 @@ class Answers:
 
 def get_names(client: LabHost, address: str, requests: int, connect_timeout: float = 5.0) -> Answers:
     """`requests` times /name, one after the other."""
-    done = client.run(*_CURL, "--connect-timeout", str(connect_timeout), "-w", "|%{http_code} %{time_connect}\n",
+    done = client.run(*_CURL, "--connect-timeout", str(connect_timeout), "-w", "|%{http_code}|%{time_connect}|\n",
                       f"http://{address}/name?[1-{requests}]", check=False, timeout=10 + requests * connect_timeout)
     served, seconds = Counter(), []
-    lines = done.stdout.replace("\n|", "|").splitlines()
-    for name, _, rest in (line.partition("|") for line in lines):
-        code, _, connect = rest.partition(" ")
+    for name, code, connect in _ANSWER.findall(done.stdout):
         if code == "200":
             served[name] += 1
             seconds.append(float(connect))

@@ -46,7 +46,7 @@ def test_status_shows_members_owner_epoch_and_ready_targets(connected):
 
 
 def test_sa_shows_both_directions_and_who_has_shadows(connected):
-    get_names(connected.client, DVIPA, 6)
+    assert get_names(connected.client, DVIPA, 30).served_by.keys() == set(TARGETS)
     sas = connected.nodes["owner"].query("sa")["sas"]
     assert {sa["direction"] for sa in sas} == {"in", "out"}
     for sa in sas:
