@@ -22,7 +22,9 @@ Result<std::uint32_t> parse_number(std::string_view text, std::uint32_t max, std
 
 Result<Ipv4Address> Ipv4Address::parse(std::string_view text) {
   in_addr raw{};
-  if (inet_pton(AF_INET, std::string(text).c_str(), &raw) != 1) {
+  // inet_pton reads a C string: what follows a zero byte would go unseen.
+  const bool one_string = text.find('\0') == std::string_view::npos;
+  if (!one_string || inet_pton(AF_INET, std::string(text).c_str(), &raw) != 1) {
     return fail(fmt::format("'{}' is not an IPv4 address (write four numbers, like 192.0.2.1)", text));
   }
   return Ipv4Address(ntohl(raw.s_addr));

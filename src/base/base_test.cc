@@ -17,6 +17,7 @@ TEST(Address, ParsesAndPrints) {
   EXPECT_EQ(Ipv4Address(0xc0000201).to_string(), "192.0.2.1");
   EXPECT_FALSE(Ipv4Address::parse("192.0.2"));
   EXPECT_FALSE(Ipv4Address::parse("192.0.2.256"));
+  EXPECT_FALSE(Ipv4Address::parse(std::string_view("192.0.2.1\0.example", 18)));
   EXPECT_EQ(Endpoint::parse("192.0.2.1:4500")->to_string(), "192.0.2.1:4500");
   EXPECT_FALSE(Endpoint::parse("192.0.2.1"));
   EXPECT_FALSE(Endpoint::parse("192.0.2.1:65536"));
