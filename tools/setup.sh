@@ -9,12 +9,13 @@ cd "$(dirname "$0")/.."
 packages=(
   # build
   g++ cmake ninja-build ccache pkg-config clang clang-format clang-tidy libclang-rt-14-dev git ca-certificates
+  bzip2 xz-utils  # the charon plugin needs headers from a source package
   # libraries
   libipsec-mb-dev libssl-dev libgrpc++-dev protobuf-compiler protobuf-compiler-grpc libprotobuf-dev
   libprotobuf-c-dev protobuf-c-compiler libexpected-dev libtomlplusplus-dev libcli11-dev libspdlog-dev
-  libfmt-dev libabsl-dev libnl-3-dev libnl-route-3-dev libnl-idiag-3-dev libnftables-dev libcap-dev nlohmann-json3-dev
+  libfmt-dev libabsl-dev libnl-3-dev libnl-route-3-dev libnftables-dev nlohmann-json3-dev
   # tests
-  libgtest-dev libgmock-dev librapidcheck-dev libbenchmark-dev python3 python3-pytest python3-scapy
+  libgtest-dev libgmock-dev librapidcheck-dev libbenchmark-dev python3 python3-pytest python3-scapy python3-cryptography
   # real parts
   charon-systemd strongswan-swanctl libcharon-extra-plugins libstrongswan-extra-plugins libstrongswan-standard-plugins
   etcd-server etcd-client nginx-light curl iproute2 ethtool nftables tcpdump openssl procps util-linux
