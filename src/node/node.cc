@@ -87,16 +87,18 @@ vipa::MembershipEvents Node::membership_events() {
 void Node::ready(const vipa::Identity& self) {
   world_.log.info("member {} of cluster {} as number {}, incarnation {}", self.name, config_.cluster,
                   self.id.value(), self.incarnation);
-  if (!factory_) begin(self);
+  if (!factory_) {
+    if (auto begun = begin(self); !begun) {
+      if (failed_) failed_(begun.error());
+      return;
+    }
+  }
   ownership_.start(self);
 }
 
-void Node::begin(const vipa::Identity& self) {
+Result<void> Node::begin(const vipa::Identity& self) {
   auto engine = crypto::make_engine(crypto_backend(config_));
-  if (!engine) {
-    if (failed_) failed_(engine.error());
-    return;
-  }
+  if (!engine) return tl::unexpected(engine.error());
   factory_ = std::make_unique<ipsec::SaFactory>(std::move(*engine), self.incarnation, world_.rng);
   local_sas_.emplace(LocalSas::Options{.report_percent = config_.lifesize.report_percent,
                                        .report_interval = config_.lifesize.report_interval},
@@ -123,16 +125,16 @@ void Node::begin(const vipa::Identity& self) {
                                     .dvipas_changed = [this] { steer(); }});
   if (auto started = world_.plane.start(self, [this](path::Event event) { worker_event(std::move(event)); });
       !started) {
-    if (failed_) failed_(started.error());
-    return;
+    return started;
   }
   steer();  // what a former run has left is replaced
   world_.bus.start(hello(), bus_events());
   if (world_.ike != nullptr) {
-    if (auto listening = world_.ike->start(*owner_); !listening && failed_) return failed_(listening.error());
+    if (auto listening = world_.ike->start(*owner_); !listening) return listening;
   }
   every(kListenerPoll, &Node::poll_listeners);
   every(kUseSample, &Node::sample_use);
+  return {};
 }
 
 xcf::v1::Hello Node::hello() const {

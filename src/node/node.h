@@ -82,7 +82,7 @@ class Node {
   xcf::BusEvents bus_events();
 
   void ready(const vipa::Identity& self);
-  void begin(const vipa::Identity& self);
+  Result<void> begin(const vipa::Identity& self);
   void ownership_changed(const vipa::DvipaState& state);
   void link_up(const xcf::v1::Hello& hello);
   void link_down(const std::string& node, const std::string& reason);
