@@ -351,6 +351,7 @@ TEST_F(OwnerRoleTest, StopsWhenItLosesTheDvipa) {
   role.lost(kDvipa);
   EXPECT_FALSE(role.owns(kDvipa));
   EXPECT_FALSE(local_sas.has(id));
+  EXPECT_THAT(ike.expired, ElementsAre(RecordingIke::Expired{Spi(0x1001), kDvipa, kPeer, ike::Expiry::kHard}));
   const auto sent = bus.take();
   ASSERT_THAT(sent, SizeIs(1));
   EXPECT_EQ(sent[0].message.vipa_list().dvipas_size(), 0);

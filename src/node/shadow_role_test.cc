@@ -221,7 +221,6 @@ TEST_F(ShadowRoleTest, AppliesChanges) {
 TEST_F(ShadowRoleTest, ReplacingAllKeepsWhatIsListed) {
   learn();
   ASSERT_EQ(install(owner, install_of({1, 2}, {1, 2})), "");
-  plane.commands.clear();
   auto all = install_of({2, 3}, {3});
   all.set_replace_all(true);
   ASSERT_EQ(install(owner, all), "");
@@ -231,8 +230,8 @@ TEST_F(ShadowRoleTest, ReplacingAllKeepsWhatIsListed) {
   ASSERT_THAT(removed, SizeIs(1));
   EXPECT_EQ(removed[0]->id, SaId(1));
   const auto installed = plane.all<path::InstallSa>();
-  ASSERT_THAT(installed, SizeIs(1));
-  EXPECT_EQ(installed[0]->sa->id(), SaId(3));
+  ASSERT_THAT(installed, SizeIs(3));
+  EXPECT_EQ(installed[2]->sa->id(), SaId(3));
 }
 
 // Spec A4.
