@@ -51,18 +51,24 @@ add_custom_target(check_layers ALL
 
 enable_testing()
 
-# testudo_folder(NAME [DEPS target...])
+# testudo_folder(NAME [DEPS target...] [EXCLUDE regex] [FUZZ_DEPS target...])
 #
 # Makes of the current folder (and its sub-folders):
 #   testudo_NAME        a static library of every .cc that is not a test, a fuzz target or a benchmark
 #   NAME_test           one GoogleTest program of every *_test.cc, run by ctest with the label "unit"
 #   NAME_X_fuzz         one libFuzzer program per X_fuzz.cc, with TESTUDO_FUZZ; its seed corpus is fuzz/corpus/X/
 #   NAME_bench          one Google Benchmark program of every *_bench.cc
+#
+# EXCLUDE: sources that are a library of their own. FUZZ_DEPS: what the fuzz targets link instead of testudo_NAME, when
+# their part of the folder needs much less.
 function(testudo_folder name)
-  cmake_parse_arguments(ARG "" "" "DEPS;EXCLUDE" ${ARGN})
+  cmake_parse_arguments(ARG "" "EXCLUDE" "DEPS;FUZZ_DEPS" ${ARGN})
   file(GLOB_RECURSE all CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*.cc)
   set(sources ${all})
   list(FILTER sources EXCLUDE REGEX "_(test|fuzz|bench)\\.cc$")
+  if(ARG_EXCLUDE)
+    list(FILTER sources EXCLUDE REGEX "${ARG_EXCLUDE}")
+  endif()
   set(tests ${all})
   list(FILTER tests INCLUDE REGEX "_test\\.cc$")
   set(fuzzers ${all})
@@ -91,7 +97,11 @@ function(testudo_folder name)
     foreach(source IN LISTS fuzzers)
       get_filename_component(stem ${source} NAME_WE)
       add_executable(${name}_${stem} ${source})
-      target_link_libraries(${name}_${stem} PRIVATE ${library})
+      if(ARG_FUZZ_DEPS)
+        target_link_libraries(${name}_${stem} PRIVATE ${ARG_FUZZ_DEPS})
+      else()
+        target_link_libraries(${name}_${stem} PRIVATE ${library})
+      endif()
       target_link_options(${name}_${stem} PRIVATE -fsanitize=fuzzer)
     endforeach()
   elseif(benches)

@@ -4,7 +4,8 @@
 
 usage: tools/run_fuzz.py [--seconds N] [TARGET...]
 
-What a run finds beyond the seeds goes to build/fuzz/found/TARGET, a crashing input to build/fuzz/crashes/.
+What a run finds beyond the seeds goes to build/fuzz/found/TARGET, a crashing input to build/fuzz/crashes/. A *_fuzz.cc
+that the build makes no target of, and a target without seeds, are failures: nothing is left out quietly.
 """
 import argparse
 import os
@@ -17,6 +18,11 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 BUILD = ROOT / "build" / "fuzz"
+
+
+def expected() -> set[str]:
+    """What the build must make of the sources: src/wire/fast_fuzz.cc is the target wire_fast_fuzz."""
+    return {f"{source.relative_to(ROOT / 'src').parts[0]}_{source.stem}" for source in ROOT.glob("src/**/*_fuzz.cc")}
 
 
 def targets() -> dict[str, Path]:
@@ -34,22 +40,28 @@ def corpus(program: Path) -> Path:
 
 
 def run(name: str, program: Path, seconds: int) -> bool:
-    found = BUILD / "found" / name
-    crashes = BUILD / "crashes"
+    """Whether the target ran, from seeds, without a finding. Says so in a line; a finding in full on stderr."""
+    seeds = corpus(program)
+    if not seeds.is_dir() or not any(seeds.iterdir()):
+        print(f"fuzz: {name}: FAILED, no seeds: {seeds.relative_to(ROOT)} is missing or empty", flush=True)
+        return False
+    found, crashes = BUILD / "found" / name, BUILD / "crashes"
     for directory in (found, crashes):
         directory.mkdir(parents=True, exist_ok=True)
-    seeds = [str(corpus(program))] if corpus(program).is_dir() else []
-    done = subprocess.run(
-        [str(program), f"-max_total_time={seconds}", "-timeout=10", "-rss_limit_mb=2048", "-print_final_stats=1",
-         f"-artifact_prefix={crashes}/{name}-", str(found), *seeds], capture_output=True, text=True, errors="replace",
-        check=False, timeout=seconds * 3 + 120, cwd=ROOT)
+    command = [str(program), f"-max_total_time={seconds}", "-timeout=10", "-rss_limit_mb=2048",
+               "-print_final_stats=1", f"-artifact_prefix={crashes}/{name}-", str(found), str(seeds)]
+    try:
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace",
+                              check=False, timeout=seconds * 3 + 120, cwd=ROOT)
+    except subprocess.TimeoutExpired as hung:
+        print(f"fuzz: {name}: FAILED, does not end (killed after {hung.timeout:.0f} s)", flush=True)
+        return False
     runs = re.search(r"stat::number_of_executed_units: (\d+)", done.stderr)
-    if done.returncode != 0:
+    ok = done.returncode == 0 and runs is not None and int(runs[1]) > 0
+    if not ok:
         print(done.stderr[-6000:], file=sys.stderr)
-    without = "" if seeds else f" (no seeds: {corpus(program).relative_to(ROOT)} is missing)"
-    print(f"fuzz: {name}: {'ok' if done.returncode == 0 else 'FAILED'}, {runs[1] if runs else '?'} runs{without}",
-          flush=True)
-    return done.returncode == 0
+    print(f"fuzz: {name}: {'ok' if ok else 'FAILED'}, {runs[1] if runs else '?'} runs", flush=True)
+    return ok
 
 
 def run_all(seconds: int, wanted: list[str]) -> tuple[int, int]:
@@ -58,10 +70,12 @@ def run_all(seconds: int, wanted: list[str]) -> tuple[int, int]:
     if configure.returncode != 0:
         print(configure.stdout + configure.stderr, file=sys.stderr)
         return 0, 1
-    chosen = {name: program for name, program in targets().items() if not wanted or name in wanted}
-    if not chosen:
-        print("fuzz: error: there is no such fuzz target", file=sys.stderr)
-        return 0, 1
+    built = targets()
+    missing = (set(wanted) or expected()) - set(built)
+    if missing or not built:
+        print(f"fuzz: error: the build makes no {', '.join(sorted(missing)) or 'fuzz target at all'}", file=sys.stderr)
+        return 0, len(missing) or 1
+    chosen = {name: program for name, program in built.items() if not wanted or name in wanted}
     if subprocess.run([str(ROOT / "tools" / "build.sh"), "fuzz", *chosen], check=False).returncode != 0:
         return 0, len(chosen)
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:

@@ -38,8 +38,9 @@ Sequencer::Requester* Sequencer::Sa::requester(const Lessee& lessee, std::uint64
 }
 
 void Sequencer::Sa::forget_ended(Time now) {
-  const auto ended = std::ranges::remove_if(live(), [now](const Lease& lease) { return lease.ends <= now; });
-  leases_count -= static_cast<std::uint32_t>(ended.size());
+  const auto all = live();
+  const auto ended = std::remove_if(all.begin(), all.end(), [now](const Lease& lease) { return lease.ends <= now; });
+  leases_count -= static_cast<std::uint32_t>(all.end() - ended);
 }
 
 Sequencer::Sequencer(NodeId self, const SequencerConfig& config) : self_(self), config_(config) {

@@ -63,12 +63,6 @@ class Operands {
   Rules& rules_;
 };
 
-/// Ipv4Address::parse goes through a C string: a zero byte would end it, and what follows would go unnoticed.
-Result<Ipv4Address> parse_address(std::string_view text) {
-  if (text.find('\0') != std::string_view::npos) return fail("a zero byte");
-  return Ipv4Address::parse(text);
-}
-
 bool is_unicast(Ipv4Address a) {
   const std::uint32_t top = a.value() >> 24;
   return top != 0 && top != 127 && top < 224;
@@ -76,7 +70,7 @@ bool is_unicast(Ipv4Address a) {
 
 std::optional<Ipv4Address> Operands::address(std::string_view what) {
   const Token token = take();
-  const Result<Ipv4Address> parsed = parse_address(token.text);
+  const Result<Ipv4Address> parsed = Ipv4Address::parse(token.text);
   if (!parsed) {
     error(token.at, fmt::format("{} is not {}: an IPv4 address such as 192.0.2.100 is expected",
                                 in_quotes(token.text), what));
@@ -96,7 +90,7 @@ std::optional<std::uint8_t> Operands::mask() {
     return std::nullopt;
   }
   const Token token = take();
-  const Result<Ipv4Address> parsed = parse_address(token.text);
+  const Result<Ipv4Address> parsed = Ipv4Address::parse(token.text);
   const std::uint32_t value = parsed ? parsed->value() : 0;
   if (value == 0 || std::countl_one(value) + std::countr_zero(value) != 32) {
     error(token.at, fmt::format("{} is not a subnet mask: one such as 255.255.255.0 stands before the address",

@@ -61,9 +61,8 @@ std::optional<Ipv4Address> ipv4_of(const nlmsghdr* h) {
 
 /// Reads one answer of a dump into `found`; false: it was the last.
 Result<bool> read_part(int fd, unsigned tun, std::vector<std::uint8_t>& buffer, std::set<Listener>& found) {
-  const ssize_t got = ::recv(fd, buffer.data(), buffer.size(), 0);
-  if (got < 0) return fail(system_error(kWhat));
-  int left = static_cast<int>(got);
+  ssize_t left = ::recv(fd, buffer.data(), buffer.size(), 0);
+  if (left < 0) return fail(system_error(kWhat));
   for (auto* h = reinterpret_cast<nlmsghdr*>(buffer.data()); NLMSG_OK(h, left); h = NLMSG_NEXT(h, left)) {
     if (h->nlmsg_type == NLMSG_DONE) return false;
     if (h->nlmsg_type == NLMSG_ERROR) {
