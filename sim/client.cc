@@ -58,9 +58,9 @@ void Client::send_ike(std::span<const std::uint8_t> payload) {
 
 void Client::connect(Ipv4Address dvipa) {
   dvipa_ = dvipa;
-  ike_->request(
-      {.operation = IkeMessage::Operation::kCreate, .spi = new_spi(), .replaces = Spi(0)},
-      [this, mine = Spi(0xc1000000U + spis_)](const IkeMessage& response) { add_child(mine, response.spi, true); });
+  const Spi mine = new_spi();
+  ike_->request({.operation = IkeMessage::Operation::kCreate, .spi = mine},
+                [this, mine](const IkeMessage& response) { add_child(mine, response.spi, true); });
 }
 
 void Client::rekey() {

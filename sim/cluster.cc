@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <charconv>
 #include <utility>
 
@@ -14,6 +15,7 @@ namespace testudo::sim {
 namespace {
 
 constexpr const char* kCluster = "sim";
+constexpr Duration kSessionTtl = 10s;
 
 std::string destinations(std::size_t targets) {
   std::string list;
@@ -68,6 +70,7 @@ void Cluster::add_node(const std::string& name, std::uint32_t number, const std:
   config.xcf.address = Ipv4Address((10U << 24 | 77U << 16) + number);
   config.sequence.skew_guard = options_.skew_guard;
   config.sequence.ceiling_step = options_.ceiling_step;
+  config.facility.session_ttl = kSessionTtl;
   config.connections.max = 4096;
   config.hold.packets = 128;
   config.lifesize.report_interval = 200ms;
@@ -101,9 +104,9 @@ bool Cluster::ready() const {
   const SimNode& owner = *nodes_[0];
   if (!owner.running() || owner.node().owner_role() == nullptr || !owner.node().owner_role()->owns(kDvipa))
     return false;
-  std::size_t running = 0;
-  for (std::size_t i = 2; i < nodes_.size(); ++i) running += nodes_[i]->running() ? 1 : 0;
-  return owner.node().owner_role()->owned().at(kDvipa).members.size() >= running;
+  const auto& members = owner.node().owner_role()->owned().at(kDvipa).members;
+  return std::all_of(nodes_.begin() + 2, nodes_.end(),
+                     [&](const auto& target) { return !target->running() || members.contains(target->name()); });
 }
 
 bool Cluster::step() {

@@ -6,6 +6,7 @@
 
 #include "base/check.h"
 #include "node/worker_config.h"
+#include "sim/fast_text.h"
 #include "wire/esp.h"
 #include "wire/ipv4.h"
 
@@ -176,7 +177,7 @@ void SimDataPlane::send_all(Duration late) {
   for (auto& sent : raw_->take_sent()) {
     const auto ip = wire::parse_ipv4(sent.bytes);
     if (ip && ip->protocol() == wire::kProtocolEsp) {
-      world_.invariants.protected_sent(name, ip->payload());
+      sent_protected(ip->payload());
     } else {
       world_.invariants.clear_sent(name, sent.bytes);
     }
@@ -186,8 +187,10 @@ void SimDataPlane::send_all(Duration late) {
     send_udp(*ports.ike, late);
     send_udp(*ports.nat_t, late);
   }
+  tell_trains();
   for (io::MemoryPort* port : {xcf_data_, xcf_fast_}) {
     for (auto& sent : port->take_sent()) {
+      if (port == xcf_fast_) world_.transcript.line(name, fast_text(sent.bytes));
       later(late, [this, sent = std::move(sent)] {
         world_.network.send_xcf(world_.config.name, sent.source, sent.destination, sent.bytes);
       });
@@ -195,11 +198,27 @@ void SimDataPlane::send_all(Duration late) {
   }
 }
 
+void SimDataPlane::sent_protected(std::span<const std::uint8_t> esp) {
+  world_.invariants.protected_sent(world_.config.name, esp);
+  if (const auto* header = wire::parse_esp(esp)) sent_[header->spi()].push_back(header->sequence_low());
+}
+
+// One line for each run of numbers.
+void SimDataPlane::tell_trains() {
+  for (const auto& [spi, numbers] : sent_) {
+    for (std::size_t first = 0, last = 0; first < numbers.size(); first = ++last) {
+      while (last + 1 < numbers.size() && numbers[last + 1] == numbers[last] + 1) ++last;
+      world_.transcript.tell(world_.config.name, "sends SPI {:#x}, {} to {}", spi.value(), numbers[first],
+                             numbers[last]);
+    }
+  }
+  sent_.clear();
+}
+
 void SimDataPlane::send_udp(io::MemoryPort& port, Duration late) {
   for (auto& sent : port.take_sent()) {
     const bool nat_t = sent.source.port == kNatTraversalPort;
-    if (nat_t && wire::classify_udp_4500(sent.bytes) == wire::Udp4500::kEsp)
-      world_.invariants.protected_sent(world_.config.name, sent.bytes);
+    if (nat_t && wire::classify_udp_4500(sent.bytes) == wire::Udp4500::kEsp) sent_protected(sent.bytes);
     later(late, [this, sent = std::move(sent)] {
       world_.network.send_udp(world_.config.name, sent.source, sent.destination, sent.bytes);
     });

@@ -85,6 +85,8 @@ class SimDataPlane final : public node::DataPlane {
   void take_events();
   void send_all(Duration late);
   void send_udp(io::MemoryPort& port, Duration late);
+  void sent_protected(std::span<const std::uint8_t> esp);
+  void tell_trains();
   void later(Duration late, std::function<void()> task);
   io::MemoryPort* port(std::unique_ptr<io::PacketPort>& place);
 
@@ -104,6 +106,7 @@ class SimDataPlane final : public node::DataPlane {
   Executor::Timer timer_ = 0;
   std::optional<Time> next_turn_;
   Time busy_until_{};
+  std::map<Spi, std::vector<std::uint32_t>> sent_;  // numbers sent in this turn, for the transcript
 };
 
 }  // namespace testudo::sim

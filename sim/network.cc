@@ -29,13 +29,8 @@ const PathQuality& Network::quality(const std::string& to, bool xcf) const {
   return to.starts_with("client") ? options_.to_client : options_.to_dvipa;
 }
 
-void Network::arrive_after(Duration delay, const std::string& from, const std::string& to, bool xcf,
-                           const Deliver& deliver) {
-  Time when = time_.now() + delay;
-  if (quality(to, xcf).in_order) {
-    Time& last = last_arrival_[{from, to}];
-    when = last = std::max(when, last);
-  }
+void Network::arrive_at(Time when, const std::string& from, const std::string& to, bool xcf,
+                        const Deliver& deliver) {
   const auto host = hosts_.find(to);
   if (host == hosts_.end()) return;
   time_.at(when, [this, to, life = host->second.first, xcf, from, deliver] {
@@ -52,10 +47,15 @@ void Network::carry(const std::string& from, const std::string& to, bool xcf, co
   if (chance(path.loss)) return transcript_.tell(from, "{} to {}: lost", what, to);
   Duration delay = path.delay + up_to(path.jitter);
   if (!path.in_order && chance(path.reordering)) delay += up_to(10 * path.jitter);
-  arrive_after(delay, from, to, xcf, deliver);
+  Time when = time_.now() + delay;
+  if (path.in_order) {
+    Time& last = last_arrival_[{from, to}];
+    when = last = std::max(when, last);
+  }
+  arrive_at(when, from, to, xcf, deliver);
   if (!chance(path.duplication)) return;
   transcript_.tell(from, "{} to {}: doubled", what, to);
-  arrive_after(path.delay + up_to(10 * path.jitter), from, to, xcf, deliver);
+  arrive_at(when + up_to(10 * path.jitter), from, to, xcf, deliver);
 }
 
 void Network::send_udp(const std::string& from, Endpoint source, Endpoint destination, Bytes payload) {

@@ -33,7 +33,7 @@ struct PathQuality {
   double loss = 0;         // probability, per packet
   double duplication = 0;  // likewise
   double reordering = 0;   // likewise, that a packet takes up to 10 times the jitter. Only without `in_order`
-  bool in_order = false;   // nothing overtakes: a path through one queue
+  bool in_order = false;   // nothing but a duplicate is overtaken: a path through one queue
 };
 
 class Network {
@@ -76,8 +76,7 @@ class Network {
  private:
   using Deliver = std::function<void(const Host&)>;
   void carry(const std::string& from, const std::string& to, bool xcf, const char* what, const Deliver& deliver);
-  void arrive_after(Duration delay, const std::string& from, const std::string& to, bool xcf,
-                    const Deliver& deliver);
+  void arrive_at(Time when, const std::string& from, const std::string& to, bool xcf, const Deliver& deliver);
   [[nodiscard]] const PathQuality& quality(const std::string& to, bool xcf) const;
 
   VirtualTime& time_;
