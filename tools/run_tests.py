@@ -10,6 +10,7 @@ target as one. A program that dies counts as one failure on top of what it repor
 import argparse
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
@@ -20,6 +21,7 @@ import run_fuzz
 
 ROOT = Path(__file__).resolve().parent.parent
 PYTHON = "/usr/bin/python3"  # Debian's, which has Debian's packages
+PYTEST_LIMIT = 1800  # seconds; all of them take a few minutes
 
 
 @dataclass
@@ -77,17 +79,37 @@ def _entry(cases: Path, failed: bool) -> Count:
     return count
 
 
+def _ends(run: subprocess.Popen, limit: float) -> int:
+    """The exit status. What takes longer than the limit is interrupted, so that it still takes its lab down."""
+    for patience, stop in ((limit, run.send_signal), (120, lambda _: run.kill())):
+        try:
+            return run.wait(patience)
+        except subprocess.TimeoutExpired:
+            print(f"{run.args[2]}: error: does not end, interrupted after {patience:.0f} s", flush=True)
+            stop(signal.SIGINT)
+    return run.wait()
+
+
 def pytest(results: Path) -> Count:
     report = results / "pytest.xml"
-    done = subprocess.run(
+    run = subprocess.Popen(  # pylint: disable=consider-using-with
         [PYTHON, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--junitxml={report}", "tests"], cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT)}, check=False)
+        env={**os.environ, "PYTHONPATH": str(ROOT)}, stdin=subprocess.DEVNULL)
+    status = _ends(run, PYTEST_LIMIT)
     if not report.exists():
         return Count(failed=1)
     count = junit(report)
-    if done.returncode != 0 and not count.failed:
+    if status != 0 and not count.failed:
         count.failed += 1
     return count
+
+
+def lint() -> Count:
+    """Layers and format, as one check."""
+    done = subprocess.run(["make", "--no-print-directory", "lint"], cwd=ROOT, check=False)
+    if done.returncode != 0:
+        print("lint: FAILED, see above; `make format` formats", flush=True)
+    return Count(failed=1) if done.returncode else Count(passed=1)
 
 
 def main() -> int:
@@ -100,8 +122,7 @@ def main() -> int:
     shutil.rmtree(results, ignore_errors=True)
     results.mkdir(parents=True)
     total = Count()
-    layers = subprocess.run([str(ROOT / "tools" / "check_layers.py"), str(ROOT)], check=False)
-    total.add(Count(failed=1) if layers.returncode else Count(passed=1))
+    total.add(lint())
     total.add(ctest(build, results))
     if arguments.fuzz_seconds:
         total.add(Count(*run_fuzz.run_all(arguments.fuzz_seconds, [])))

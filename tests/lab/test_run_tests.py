@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The summary of `make test` counts what happened, not what was hoped for."""
+import subprocess
 import sys
 
 import pytest
@@ -41,3 +42,8 @@ def test_an_entry_of_ctest(tmp_path, report, failed, expected):
 def test_a_build_without_tests_is_a_failure(tmp_path):
     (tmp_path / "build").mkdir()
     assert run_tests.ctest(tmp_path / "build", tmp_path / "results").failed == 1
+
+
+def test_what_does_not_end_is_interrupted():
+    hanging = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])  # pylint: disable=consider-using-with
+    assert run_tests._ends(hanging, 0.1) != 0  # pylint: disable=protected-access
