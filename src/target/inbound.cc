@@ -102,8 +102,9 @@ void Inbound::sa_installed(const ipsec::Sa& sa, Time now) {
   const ipsec::SaParameters& p = sa.parameters();
   for (Waiting& w : waiting_) {
     if (w.packets.empty() || w.spi != p.spi || w.remote != p.remote || w.local != p.local) continue;
-    while (const Held* held = pool_.front(w.packets)) {
-      process_one(held->packet, now);
+    // Not "until it is empty": a packet for which the SA is not in the cache after all would be appended again.
+    for (std::uint32_t left = w.packets.count; left > 0; --left) {
+      process_one(pool_.front(w.packets)->packet, now);
       open(now);
       flush();  // what is delivered lies in the held copy
       pool_.pop(w.packets);
