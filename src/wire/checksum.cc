@@ -8,22 +8,26 @@
 namespace testudo::wire {
 namespace {
 
-// A one's complement sum is the same in either byte order but for a swap at the end (RFC 1071 section 2B), so
-// 32-bit words are added as they lie in memory.
+// A one's complement sum is the same in either byte order but for a swap at the end (RFC 1071 section 2B), and the
+// carry out of any width comes back in at its other end: 64-bit words are added as they lie in memory.
 std::uint16_t native_sum(std::span<const std::uint8_t> bytes) {
   std::uint64_t sum = 0;
-  std::size_t at = 0;
-  for (; at + 4 <= bytes.size(); at += 4) {
-    std::uint32_t word;
-    std::memcpy(&word, bytes.data() + at, 4);
+  const auto add_word = [&sum](std::uint64_t word) {
     sum += word;
+    sum += sum < word ? 1 : 0;
+  };
+  std::size_t at = 0;
+  for (; at + 8 <= bytes.size(); at += 8) {
+    std::uint64_t word;
+    std::memcpy(&word, bytes.data() + at, 8);
+    add_word(word);
   }
   if (at < bytes.size()) {
-    std::uint32_t word = 0;
+    std::uint64_t word = 0;
     std::memcpy(&word, bytes.data() + at, bytes.size() - at);
-    sum += word;
+    add_word(word);
   }
-  return static_cast<std::uint16_t>(~fold(sum));
+  return partial_checksum(sum);
 }
 
 }  // namespace

@@ -21,14 +21,20 @@ using ChecksumSum = std::uint64_t;
 /// `sum` plus the big endian 16-bit words of `bytes`; an odd last byte counts as if a zero followed.
 [[nodiscard]] ChecksumSum add(ChecksumSum sum, std::span<const std::uint8_t> bytes);
 
+/// The folded sum without its complement, host byte order: what goes into the checksum field of a packet whose
+/// checksum a device or the kernel completes (over the pseudo header only: VIRTIO_NET_HDR_F_NEEDS_CSUM).
+[[nodiscard]] constexpr std::uint16_t partial_checksum(ChecksumSum sum) {
+  sum = (sum & 0xffffffff) + (sum >> 32);
+  sum = (sum & 0xffffffff) + (sum >> 32);
+  sum = (sum & 0xffff) + (sum >> 16);
+  sum = (sum & 0xffff) + (sum >> 16);
+  sum = (sum & 0xffff) + (sum >> 16);
+  return static_cast<std::uint16_t>(sum);
+}
+
 /// The one's complement of the folded sum: what goes into the checksum field, host byte order.
 [[nodiscard]] constexpr std::uint16_t fold(ChecksumSum sum) {
-  sum = (sum & 0xffffffff) + (sum >> 32);
-  sum = (sum & 0xffffffff) + (sum >> 32);
-  sum = (sum & 0xffff) + (sum >> 16);
-  sum = (sum & 0xffff) + (sum >> 16);
-  sum = (sum & 0xffff) + (sum >> 16);
-  return static_cast<std::uint16_t>(~sum);
+  return static_cast<std::uint16_t>(~partial_checksum(sum));
 }
 
 /// Of a whole header or message. 0 over bytes that contain a right checksum.

@@ -4,7 +4,7 @@
 #include <cstring>
 #include <optional>
 
-#include "io/checksum.h"
+#include "wire/checksum.h"
 
 namespace testudo::io {
 namespace {
@@ -31,9 +31,14 @@ struct Segment {
   [[nodiscard]] bool may_not_fragment() const { return (ip[6] & 0x40) != 0; }
 };
 
+/// Of the pseudo header; `size`: bytes of TCP header and payload.
+wire::ChecksumSum pseudo_sum(const std::uint8_t* ip, std::size_t size) {
+  return wire::pseudo_header_sum(Ipv4Address(be32(ip + 12)), Ipv4Address(be32(ip + 16)), ip[9], size);
+}
+
 bool checksum_correct(const Segment& s) {
   const std::size_t size = s.header - kIpSize + s.payload;
-  return ones_sum({s.tcp(), size}, pseudo_header_sum(s.ip, static_cast<std::uint16_t>(size))) == 0xffff;
+  return wire::fold(wire::add(pseudo_sum(s.ip, size), {s.tcp(), size})) == 0;
 }
 
 std::optional<Segment> segment_of(const wire::Outgoing& o) {
@@ -47,7 +52,7 @@ std::optional<Segment> segment_of(const wire::Outgoing& o) {
   const bool flags = (tcp[12] & 0x0f) == 0 && (tcp[13] & ~kPsh) == kAck;
   if (!flags || header < kIpSize + 20 || header >= o.body_size) return std::nullopt;
   const Segment s{.ip = ip, .header = header, .payload = o.body_size - header};
-  if (ones_sum({ip, kIpSize}) != 0xffff || !checksum_correct(s)) return std::nullopt;
+  if (wire::checksum({ip, kIpSize}) != 0 || !checksum_correct(s)) return std::nullopt;
   return s;
 }
 
@@ -98,10 +103,10 @@ JoinedHeader::JoinedHeader(std::span<const wire::Outgoing> run) {
   std::uint8_t* ip = bytes_.data();
   put16(ip + 2, static_cast<std::uint16_t>(total));
   put16(ip + 10, 0);
-  put16(ip + 10, static_cast<std::uint16_t>(~ones_sum({ip, kIpSize})));
+  put16(ip + 10, wire::checksum({ip, kIpSize}));
   std::uint8_t* tcp = ip + kIpSize;
   tcp[13] |= run.back().body[kIpSize + 13];  // PSH of the last
-  put16(tcp + 16, pseudo_header_sum(ip, static_cast<std::uint16_t>(total - kIpSize)));
+  put16(tcp + 16, wire::partial_checksum(pseudo_sum(ip, total - kIpSize)));
 }
 
 }  // namespace testudo::io

@@ -130,8 +130,8 @@ RC_GTEST_PROP(Coalescer, JoinIsTheInverseOfCut, ()) {
   const JoinedHeader header(burst);
   RC_ASSERT(header.segment_size() == payload);
   Bytes super(header.bytes().begin(), header.bytes().end());
-  RC_ASSERT(ones_sum({super.data(), 20}) == 0xffff);
-  RC_ASSERT(pseudo_header_sum(super.data(), static_cast<std::uint16_t>(((super[2] << 8) | super[3]) - 20)) ==
+  RC_ASSERT(wire::checksum({super.data(), 20}) == 0);
+  RC_ASSERT(wire::partial_checksum(pseudo_sum(super.data(), ((super[2] << 8u) | super[3]) - 20)) ==
             ((super[36] << 8) | super[37]));
   for (const Bytes& p : packets) {
     super.insert(super.end(), p.begin() + static_cast<std::ptrdiff_t>(header.bytes().size()), p.end());

@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "io/checksum.h"
+#include "wire/checksum.h"
 #include "wire/packet.h"
 
 namespace testudo::io {
@@ -14,14 +14,22 @@ inline void put_be(std::uint8_t* p, std::size_t size, std::uint64_t value) {
   for (std::size_t i = size; i-- > 0; value >>= 8) p[i] = static_cast<std::uint8_t>(value);
 }
 
+inline std::uint32_t get_be32(const std::uint8_t* p) {
+  return std::uint32_t{p[0]} << 24 | std::uint32_t{p[1]} << 16 | std::uint32_t{p[2]} << 8 | p[3];
+}
+
+/// Of the pseudo header of an IPv4 packet; `size`: bytes after its 20 bytes of IP header.
+inline wire::ChecksumSum pseudo_sum(const std::uint8_t* ip, std::size_t size) {
+  return wire::pseudo_header_sum(Ipv4Address(get_be32(ip + 12)), Ipv4Address(get_be32(ip + 16)), ip[9], size);
+}
+
 /// Writes both checksums of an IPv4 TCP packet without IP options.
 inline void complete_checksums(std::vector<std::uint8_t>& p) {
   put_be(&p[10], 2, 0);
-  put_be(&p[10], 2, static_cast<std::uint16_t>(~ones_sum({p.data(), 20})));
+  put_be(&p[10], 2, wire::checksum({p.data(), 20}));
   put_be(&p[36], 2, 0);
   const std::span<const std::uint8_t> tcp(p.data() + 20, p.size() - 20);
-  const auto pseudo = pseudo_header_sum(p.data(), static_cast<std::uint16_t>(tcp.size()));
-  put_be(&p[36], 2, static_cast<std::uint16_t>(~ones_sum(tcp, pseudo)));
+  put_be(&p[36], 2, wire::fold(wire::add(pseudo_sum(p.data(), tcp.size()), tcp)));
 }
 
 struct TcpSegment {
