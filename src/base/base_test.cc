@@ -85,8 +85,10 @@ TEST(BoundedQueue, KeepsOrderAcrossThreads) {
   constexpr int kCount = 100'000;
   std::thread producer([&] {
     for (int i = 0; i < kCount;) {
-      if (queue.push(i)) ++i;
-      else std::this_thread::yield();
+      if (queue.push(i))
+        ++i;
+      else
+        std::this_thread::yield();
     }
   });
   int next = 0;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// BoundedQueue<T>: one thread pushes, one thread pops, no lock; push says false when it is full. The only way between a
-// node's control thread and its workers.
+// BoundedQueue<T>: one thread pushes, one thread pops, no lock; push says false when it is full. The only way
+// between a node's control thread and its workers.
 #pragma once
 
 #include <atomic>

@@ -14,5 +14,5 @@ namespace testudo {
 
 }  // namespace testudo
 
-#define CHECK(condition) \
-  (__builtin_expect(!!(condition), 1) ? static_cast<void>(0) : ::testudo::check_failed(#condition, __FILE__, __LINE__))
+#define CHECK(that) \
+  (__builtin_expect(!!(that), 1) ? static_cast<void>(0) : ::testudo::check_failed(#that, __FILE__, __LINE__))

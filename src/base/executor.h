@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Executor: where the control plane of one node runs. Everything posted runs on one thread, in order; the daemon gives
-// a real loop, the simulation a queue of virtual events.
+// Executor: where the control plane of one node runs. Everything posted runs on one thread, in order; the daemon
+// gives a real loop, the simulation a queue of virtual events.
 //
 //   executor.run_after(50ms, [this] { heartbeat(); });
 #pragma once

@@ -36,7 +36,8 @@ void OwnerRole::became_owner(Ipv4Address dvipa, Epoch epoch) {
 void OwnerRole::lost(Ipv4Address dvipa) {
   const auto found = owned_.find(dvipa);
   if (found == owned_.end()) return;
-  // charon must not believe in SAs that are gone: it deletes them at the peers and negotiates anew under the next epoch.
+  // charon must not believe in SAs that are gone: it deletes them at the peers and negotiates anew under the next
+  // epoch.
   for (const auto& [id, sa] : found->second.installation->sas()) {
     const Ipv4Address source = sa.direction == ipsec::Direction::kInbound ? sa.remote : sa.local;
     if (parts_.ike != nullptr) parts_.ike->expire(ike::name_of(sa), source, ike::Expiry::kHard);

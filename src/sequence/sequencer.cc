@@ -39,7 +39,8 @@ Sequencer::Requester* Sequencer::Sa::requester(const Lessee& lessee, std::uint64
 
 void Sequencer::Sa::forget_ended(Time now) {
   const auto all = live();
-  const auto ended = std::remove_if(all.begin(), all.end(), [now](const Lease& lease) { return lease.ends <= now; });
+  const auto ended =
+      std::remove_if(all.begin(), all.end(), [now](const Lease& lease) { return lease.ends <= now; });
   leases_count -= static_cast<std::uint32_t>(all.end() - ended);
 }
 
