@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""python3 -m lab up [quickstart] | down [NAME] | list"""
+"""python3 -m lab up [quickstart] | down [NAME] [--all] | list"""
 import argparse
 import json
 import os
@@ -16,8 +16,9 @@ def main() -> int:
     up.add_argument("topology", nargs="?", default="quickstart", choices=["quickstart"])
     up.add_argument("--name", help="name of this lab (default: the topology's)")
     up.add_argument("--rekey-bytes", type=int, default=0, help="rekey the CHILD_SA after so many bytes")
-    down = commands.add_parser("down", help="remove a lab, or all of them")
-    down.add_argument("name", nargs="?")
+    down = commands.add_parser("down", help="remove a lab")
+    down.add_argument("name", nargs="?", default="quickstart")
+    down.add_argument("--all", action="store_true", help="remove every lab, whoever has made it")
     commands.add_parser("list", help="names of the labs that exist")
     arguments = parser.parse_args()
     if arguments.command == "list":
@@ -30,11 +31,11 @@ def main() -> int:
         cluster = quickstart.Quickstart.up(arguments.name or arguments.topology, arguments.rekey_bytes)
         print(json.dumps(cluster.describe(), indent=2))
         return 0
-    return _down(arguments.name)
+    return _down(arguments.name, arguments.all)
 
 
-def _down(name: str | None) -> int:
-    removed = [name] if name and quickstart.down(name) else quickstart.down_all() if not name else []
+def _down(name: str, everything: bool) -> int:
+    removed = quickstart.down_all() if everything else [name] if quickstart.down(name) else []
     print(f"lab: removed {', '.join(removed)}" if removed else "lab: nothing to remove")
     return 0
 
