@@ -65,6 +65,8 @@ class Client {
   [[nodiscard]] bool connected() const { return newest_ != Spi(0); }
   /// Replaces it, from this side.
   void rekey();
+  /// Our SPI of the child SA that is used to send.
+  [[nodiscard]] Spi newest() const { return newest_; }
 
   std::size_t fetch(Endpoint dvipa, std::uint64_t bytes);
   std::size_t fetch_clear(Endpoint dvipa, std::uint64_t bytes);

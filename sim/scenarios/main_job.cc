@@ -6,7 +6,6 @@
 
 #include <algorithm>
 #include <array>
-#include <numeric>
 #include <vector>
 
 #include "sim/cluster.h"
@@ -15,7 +14,7 @@
 namespace testudo::sim {
 namespace {
 
-constexpr std::uint64_t kStream = 1'000'000;  // bytes of a bulk answer
+constexpr std::uint64_t kStream = 1'500'000;  // bytes of a bulk answer
 constexpr std::size_t kConnections = 60;
 constexpr std::uint64_t kLeastPerTarget = 12;
 constexpr Endpoint kService{kDvipa, kPort};
@@ -63,6 +62,7 @@ class MainJob {
  private:
   bool join();
   bool spread_connections();
+  bool rekey_from(bool client);
   bool rekey_under_load();
   bool stop_a_listener();
   bool crash_a_target();
@@ -71,7 +71,7 @@ class MainJob {
 
   void attack();
   std::vector<std::size_t> start_streams();
-  /// Waits until the streams together have received so many bytes.
+  /// Waits until the streams together have received so many bytes, and each of them some.
   bool received(const std::vector<std::size_t>& streams, std::uint64_t bytes);
   bool fetch_some(std::size_t count, std::uint64_t most, Duration apart);
   bool all_done(const char* what, Duration limit = 60s);
@@ -118,9 +118,12 @@ std::vector<std::size_t> MainJob::start_streams() {
 
 bool MainJob::received(const std::vector<std::size_t>& streams, std::uint64_t bytes) {
   const auto enough = [&] {
-    return std::accumulate(streams.begin(), streams.end(), std::uint64_t{0},
-                           [this](std::uint64_t sum, std::size_t s) { return sum + client_.job(s).received(); }) >=
-           bytes;
+    std::uint64_t sum = 0;
+    for (const std::size_t stream : streams) {
+      if (client_.job(stream).received() == 0) return false;  // it has not even found its target
+      sum += client_.job(stream).received();
+    }
+    return sum >= bytes;
   };
   return require(cluster_.run_until(enough, 60s), fmt::format("the streams do not reach {} bytes", bytes));
 }
@@ -156,19 +159,21 @@ bool MainJob::spread_connections() {
   return true;
 }
 
+bool MainJob::rekey_from(bool client) {
+  const Spi before = client_.newest();
+  client ? client_.rekey() : cluster_.owner().ike()->rekey(kClientAddress);
+  return require(cluster_.run_until([&] { return client_.newest() != before; }, 10s),
+                 "a rekey did not come to an end");
+}
+
 bool MainJob::rekey_under_load() {
   phase("rekeys under load");
   const auto streams = start_streams();
   const bool client_first = random(2) == 0;
-  const auto rekey = [this](bool client) {
-    client ? client_.rekey() : cluster_.owner().ike()->rekey(kClientAddress);
-  };
-  if (!received(streams, 100'000)) return false;
-  rekey(client_first);
-  if (!received(streams, 600'000)) return false;
-  rekey(!client_first);
-  if (!all_done("rekeying") || !no_failures("rekeying")) return false;
-  return require(client_.rekeys() >= 1 && cluster_.owner().ike()->rekeys() >= 2, "there were too few rekeys") &&
+  if (!received(streams, 100'000) || !rekey_from(client_first)) return false;
+  if (!received(streams, 600'000) || !rekey_from(!client_first)) return false;
+  return all_done("rekeying") && no_failures("rekeying") &&
+         require(client_.rekeys() >= 1 && cluster_.owner().ike()->rekeys() >= 2, "there were too few rekeys") &&
          require(client_.counters().unknown_spi == 0, "packets came on an SA that was deleted already");
 }
 
