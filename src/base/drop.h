@@ -39,9 +39,7 @@ namespace testudo {
   X(kLeaseExpired, "lease_expired",                                                                            \
     "its sequence number's lease ran out between encryption and sending: never sent late")                     \
   X(kSequenceExhausted, "sequence_exhausted", "the SA has no sequence number left")                            \
-  X(kSaExpired, "sa_expired", "the SA's hard lifetime is over")                                                \
   X(kPortFull, "port_full", "the kernel or the queue to it took no more")                                      \
-  X(kNoBuffer, "no_buffer", "no packet buffer was free")                                                       \
   X(kBridgeFull, "bridge_full", "charon does not take IKE messages fast enough, or is away")
 
 enum class Drop : std::uint8_t {
