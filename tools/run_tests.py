@@ -80,14 +80,16 @@ def _entry(cases: Path, failed: bool) -> Count:
 
 
 def _ends(run: subprocess.Popen, limit: float) -> int:
-    """The exit status. What takes longer than the limit is interrupted, so that it still takes its lab down."""
+    """The exit status. What takes longer than the limit is interrupted, so that it still takes its lab down, and failed."""
+    interrupted = 0
     for patience, stop in ((limit, run.send_signal), (120, lambda _: run.kill())):
         try:
-            return run.wait(patience)
+            return run.wait(patience) or interrupted
         except subprocess.TimeoutExpired:
             print(f"{run.args[2]}: error: does not end, interrupted after {patience:.0f} s", flush=True)
+            interrupted = 1
             stop(signal.SIGINT)
-    return run.wait()
+    return run.wait() or interrupted
 
 
 def pytest(results: Path) -> Count:
@@ -113,6 +115,8 @@ def lint() -> Count:
 
 
 def main() -> int:
+    # Who starts us in the background may have SIGINT ignored, and the programs we start would inherit that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     parser = argparse.ArgumentParser()
     parser.add_argument("--preset", default="release")
     parser.add_argument("--fuzz-seconds", type=int, default=0, help="also run every fuzz target so long")

@@ -45,5 +45,5 @@ def test_a_build_without_tests_is_a_failure(tmp_path):
 
 
 def test_what_does_not_end_is_interrupted():
-    hanging = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])  # pylint: disable=consider-using-with
+    hanging = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(5)"])  # pylint: disable=consider-using-with
     assert run_tests._ends(hanging, 0.1) != 0  # pylint: disable=protected-access
