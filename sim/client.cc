@@ -83,10 +83,15 @@ std::optional<IkeMessage> Client::answer(const IkeMessage& request) {
   if (request.operation == IkeMessage::Operation::kCreate) {
     const Spi mine = new_spi();
     add_child(mine, request.spi, false);
-    if (const auto old = children_.find(request.replaces); old != children_.end()) old->second.replaced = true;
+    if (const auto old = children_.find(request.replaces); old != children_.end()) {
+      old->second.replaced = true;
+      old->second.successor = mine;
+    }
     return IkeMessage{.spi = mine};
   }
-  newest_ = children_.rbegin()->first;
+  // A delete may come late, when a younger SA is in use already; our SPIs rise with each.
+  if (const auto old = children_.find(request.spi); old != children_.end())
+    newest_ = std::max(newest_, old->second.successor);
   drop_child(request.spi);
   return IkeMessage{.spi = request.spi};
 }
