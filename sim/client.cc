@@ -83,15 +83,10 @@ std::optional<IkeMessage> Client::answer(const IkeMessage& request) {
   if (request.operation == IkeMessage::Operation::kCreate) {
     const Spi mine = new_spi();
     add_child(mine, request.spi, false);
-    if (const auto old = children_.find(request.replaces); old != children_.end()) {
-      old->second.replaced = true;
-      old->second.successor = mine;
-    }
+    if (const auto old = children_.find(request.replaces); old != children_.end()) old->second.replaced = true;
     return IkeMessage{.spi = mine};
   }
-  // A delete may come late, when a younger SA is in use already; our SPIs rise with each.
-  if (const auto old = children_.find(request.spi); old != children_.end())
-    newest_ = std::max(newest_, old->second.successor);
+  newest_ = children_.rbegin()->first;
   drop_child(request.spi);
   return IkeMessage{.spi = request.spi};
 }

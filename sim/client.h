@@ -89,7 +89,6 @@ class Client {
     std::unique_ptr<ipsec::Sa> in, out;
     std::uint64_t sequence = 0;        // last one sent
     std::set<std::uint64_t> accepted;  // every number ever, unlike the window
-    Spi successor{};                   // used to send when the other side has deleted this one
     bool replaced = false;
   };
 

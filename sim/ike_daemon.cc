@@ -54,7 +54,6 @@ std::optional<IkeMessage> SimIkeDaemon::create(Peer& peer, const IkeMessage& req
     install_outbound(peer, child);
   } else {
     old->second.replaced = true;
-    old->second.successor = request.spi;
     ++rekeys_;
   }
   peer.newest = request.spi;
@@ -103,10 +102,10 @@ void SimIkeDaemon::replace(Peer& peer, Spi at_client) {
 
 // The old outbound SA goes at once, the inbound one after what may be under way has come.
 void SimIkeDaemon::deleted(Peer& peer, Spi at_client) {
+  if (const auto newest = peer.children.find(peer.newest); newest != peer.children.end())
+    install_outbound(peer, newest->second);
   auto old = peer.children.extract(at_client);
   if (old.empty()) return;
-  if (const auto next = peer.children.find(old.mapped().successor); next != peer.children.end())
-    install_outbound(peer, next->second);
   if (old.mapped().outbound) {
     if (auto done = events_->delete_sa({at_client, peer.remote.address}); !done)
       transcript_.tell(node_, "IKE: {}", done.error().message);

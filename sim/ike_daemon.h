@@ -54,7 +54,6 @@ class SimIkeDaemon final : public ike::IkeDaemon {
   struct Child {
     Spi at_client;
     Spi at_dvipa;
-    Spi successor{};  // whose outbound SA waits for the delete of this one
     bool replaced = false;
     bool outbound = false;  // its outbound SA is installed
   };
