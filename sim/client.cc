@@ -23,7 +23,7 @@ constexpr Duration kJobPoll = 10ms;
 
 }  // namespace
 
-Client::Client(World world, std::string name, Ipv4Address address, const ChildPolicy& policy)
+Client::Client(World world, std::string name, IpAddress address, const ChildPolicy& policy)
     : world_(world),
       name_(std::move(name)),
       address_(address),
@@ -56,7 +56,7 @@ void Client::send_ike(std::span<const std::uint8_t> payload) {
   world_.network.send_udp(name_, {address_, port}, {dvipa_, port}, std::move(datagram));
 }
 
-void Client::connect(Ipv4Address dvipa) {
+void Client::connect(IpAddress dvipa) {
   dvipa_ = dvipa;
   const Spi mine = new_spi();
   ike_->request({.operation = IkeMessage::Operation::kCreate, .spi = mine},

@@ -57,11 +57,11 @@ class Client {
     TcpClient::State state{};
   };
 
-  Client(World world, std::string name, Ipv4Address address, const ChildPolicy& policy);
+  Client(World world, std::string name, IpAddress address, const ChildPolicy& policy);
   ~Client();
 
   /// Negotiates a child SA with the owner of the DVIPA.
-  void connect(Ipv4Address dvipa);
+  void connect(IpAddress dvipa);
   [[nodiscard]] bool connected() const { return newest_ != Spi(0); }
   /// Replaces it, from this side.
   void rekey();
@@ -112,14 +112,14 @@ class Client {
 
   World world_;
   std::string name_;
-  Ipv4Address address_;
+  IpAddress address_;
   ChildPolicy policy_;
   VirtualExecutor executor_;
   SeededRng rng_;
   std::unique_ptr<crypto::Engine> engine_;
   std::unique_ptr<ipsec::SaFactory> factory_;
   std::unique_ptr<IkeExchange> ike_;
-  Ipv4Address dvipa_;
+  IpAddress dvipa_;
   std::map<Spi, Child> children_;  // by our own SPI
   Spi newest_;                     // used to send
   std::uint32_t spis_ = 0;

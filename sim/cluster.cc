@@ -67,7 +67,7 @@ void Cluster::add_node(const std::string& name, std::uint32_t number, const std:
   config.cluster = kCluster;
   config.interfaces.network = "lan";
   config.interfaces.xcf = "xcf";
-  config.xcf.address = Ipv4Address((10U << 24 | 77U << 16) + number);
+  config.xcf.address = IpAddress((10U << 24 | 77U << 16) + number);
   config.sequence.skew_guard = options_.skew_guard;
   config.sequence.ceiling_step = options_.ceiling_step;
   config.facility.session_ttl = kSessionTtl;
@@ -95,7 +95,7 @@ void Cluster::add_node(const std::string& name, std::uint32_t number, const std:
 
 void Cluster::start() {
   for (auto& node : nodes_) {
-    node->listen({Ipv4Address(), kPort});
+    node->listen({IpAddress(), kPort});
     time_.after(network_.up_to(50ms), [&node] { node->start(); });
   }
 }
@@ -116,7 +116,7 @@ bool Cluster::step() {
 }
 
 void Cluster::check() {
-  for (const Ipv4Address dvipa : {kDvipa, kPlainDvipa}) {
+  for (const IpAddress dvipa : {kDvipa, kPlainDvipa}) {
     std::vector<std::string> owners;
     for (const auto& node : nodes_) {
       if (!node->running() || node->node().owner_role() == nullptr) continue;

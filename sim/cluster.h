@@ -22,9 +22,9 @@
 
 namespace testudo::sim {
 
-inline constexpr Ipv4Address kDvipa{0xc0000264};       // 192.0.2.100, protected
-inline constexpr Ipv4Address kPlainDvipa{0xc0000265};  // 192.0.2.101, in the clear
-inline constexpr Ipv4Address kClientAddress{0xc000020a};
+inline constexpr IpAddress kDvipa{0xc0000264};       // 192.0.2.100, protected
+inline constexpr IpAddress kPlainDvipa{0xc0000265};  // 192.0.2.101, in the clear
+inline constexpr IpAddress kClientAddress{0xc000020a};
 inline constexpr std::uint16_t kPort = 80;
 
 class Cluster {

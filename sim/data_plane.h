@@ -102,7 +102,7 @@ class SimDataPlane final : public node::DataPlane {
   io::MemoryPort* raw_ = nullptr;
   io::MemoryPort* xcf_data_ = nullptr;
   io::MemoryPort* xcf_fast_ = nullptr;
-  std::map<Ipv4Address, DvipaPorts> ports_;
+  std::map<IpAddress, DvipaPorts> ports_;
   Executor::Timer timer_ = 0;
   std::optional<Time> next_turn_;
   Time busy_until_{};

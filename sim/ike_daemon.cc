@@ -60,7 +60,7 @@ std::optional<IkeMessage> SimIkeDaemon::create(Peer& peer, const IkeMessage& req
   return IkeMessage{.spi = *spi};
 }
 
-bool SimIkeDaemon::expire(ike::SaName name, Ipv4Address, ike::Expiry expiry) {
+bool SimIkeDaemon::expire(ike::SaName name, IpAddress, ike::Expiry expiry) {
   if (expiry == ike::Expiry::kSoft) ++soft_expiries_;
   for (auto& [remote, peer] : peers_) {
     for (auto& [at_client, child] : peer.children) {
@@ -72,7 +72,7 @@ bool SimIkeDaemon::expire(ike::SaName name, Ipv4Address, ike::Expiry expiry) {
   return true;
 }
 
-void SimIkeDaemon::rekey(Ipv4Address client) {
+void SimIkeDaemon::rekey(IpAddress client) {
   for (auto& [remote, peer] : peers_) {
     const auto newest = peer.children.find(peer.newest);
     if (remote.address == client && newest != peer.children.end() && !newest->second.replaced)
@@ -156,8 +156,8 @@ ike::Policy SimIkeDaemon::filters(const Peer& peer) const {
   ike::Policy policy{.dvipa = peer.local.address, .filters = {}};
   for (const bool outbound : {false, true}) {
     xcf::v1::Filter filter;
-    const Ipv4Address source = outbound ? peer.local.address : peer.remote.address;
-    const Ipv4Address destination = outbound ? peer.remote.address : peer.local.address;
+    const IpAddress source = outbound ? peer.local.address : peer.remote.address;
+    const IpAddress destination = outbound ? peer.remote.address : peer.local.address;
     filter.set_outbound(outbound);
     filter.set_priority(1000);
     filter.set_action(xcf::v1::Filter::PROTECT);

@@ -41,12 +41,12 @@ class SimIkeDaemon final : public ike::IkeDaemon {
 
   Result<void> start(ike::IkeEvents& events) override;
   [[nodiscard]] bool connected() const override { return events_ != nullptr; }
-  bool expire(ike::SaName name, Ipv4Address source, ike::Expiry expiry) override;
+  bool expire(ike::SaName name, IpAddress source, ike::Expiry expiry) override;
   bool acquire(const ike::Wanted& wanted) override;
   bool deliver_ike(Endpoint local, Endpoint remote, std::span<const std::uint8_t> payload) override;
 
   /// Rekeys the newest child SA with this client from this side.
-  void rekey(Ipv4Address client);
+  void rekey(IpAddress client);
   [[nodiscard]] std::uint64_t rekeys() const { return rekeys_; }
   [[nodiscard]] std::uint64_t soft_expiries() const { return soft_expiries_; }
 

@@ -72,7 +72,7 @@ void Invariants::delivered(const std::string& node, std::uint32_t packet_number)
                        entry->second, node));
 }
 
-void Invariants::owners(Ipv4Address dvipa, const std::vector<std::string>& nodes) {
+void Invariants::owners(IpAddress dvipa, const std::vector<std::string>& nodes) {
   if (nodes.size() < 2) return;
   violated(fmt::format("{} has {} owners: {}", dvipa.to_string(), nodes.size(), fmt::join(nodes, ", ")));
 }

@@ -31,8 +31,8 @@ class Invariants {
   /// The coupling facility holds this ceiling now.
   void ceiling(SaId id, SeqNo last);
   /// A filter permits this DVIPA's packets in the clear.
-  void clear_permitted(Ipv4Address dvipa) { clear_.insert(dvipa); }
-  [[nodiscard]] bool is_clear_permitted(Ipv4Address dvipa) const { return clear_.contains(dvipa); }
+  void clear_permitted(IpAddress dvipa) { clear_.insert(dvipa); }
+  [[nodiscard]] bool is_clear_permitted(IpAddress dvipa) const { return clear_.contains(dvipa); }
 
   /// An ESP packet leaves a node (the SPI first).
   void protected_sent(const std::string& node, std::span<const std::uint8_t> esp);
@@ -40,7 +40,7 @@ class Invariants {
   void clear_sent(const std::string& node, std::span<const std::uint8_t> packet);
   /// The client's packet with this number, of which it protected one copy only, reaches a node's kernel.
   void delivered(const std::string& node, std::uint32_t packet_number);
-  void owners(Ipv4Address dvipa, const std::vector<std::string>& nodes);
+  void owners(IpAddress dvipa, const std::vector<std::string>& nodes);
 
   void violated(const std::string& what);
   [[nodiscard]] const std::vector<std::string>& violations() const { return violations_; }
@@ -59,7 +59,7 @@ class Invariants {
 
   std::map<Spi, OutboundSa> outbound_;
   std::map<SaId, SeqNo> ceilings_;
-  std::set<Ipv4Address> clear_;
+  std::set<IpAddress> clear_;
   std::unordered_map<std::uint32_t, std::string> delivered_;  // by packet number: to whom
   std::map<Spi, std::set<std::string>> senders_;
   std::uint64_t protected_packets_ = 0;

@@ -18,8 +18,8 @@ using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
 
-constexpr Ipv4Address kDvipa{0xc0000264};
-constexpr Ipv4Address kPlain{0xc0000265};
+constexpr IpAddress kDvipa{0xc0000264};
+constexpr IpAddress kPlain{0xc0000265};
 constexpr Spi kSpi{0xc1000000};
 constexpr SaId kSa{7};
 
@@ -51,7 +51,7 @@ TEST_F(InvariantsTest, SayNothingWhenAllIsWell) {
   invariants.delivered("t2", 2);
   invariants.owners(kDvipa, {"owner"});
   invariants.ceiling(kSa, SeqNo(20));
-  invariants.clear_sent("t1", build_tcp({.source = {kPlain, 80}, .destination = {Ipv4Address(1), 40000}}));
+  invariants.clear_sent("t1", build_tcp({.source = {kPlain, 80}, .destination = {IpAddress(1), 40000}}));
   EXPECT_THAT(invariants.violations(), IsEmpty());
 }
 
@@ -83,7 +83,7 @@ TEST_F(InvariantsTest, NothingOnAnUnknownSa) {
 }
 
 TEST_F(InvariantsTest, NothingInTheClear) {
-  invariants.clear_sent("t1", build_tcp({.source = {kDvipa, 80}, .destination = {Ipv4Address(1), 40000}}));
+  invariants.clear_sent("t1", build_tcp({.source = {kDvipa, 80}, .destination = {IpAddress(1), 40000}}));
   EXPECT_THAT(invariants.violations(), ElementsAre(HasSubstr("from 192.0.2.100 to 0.0.0.1 in the clear")));
 }
 

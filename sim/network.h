@@ -57,9 +57,9 @@ class Network {
   void detach(const std::string& name);
 
   /// The lan: who answers for this address from now on. "": nobody.
-  void set_address(Ipv4Address address, const std::string& name) { lan_[address] = name; }
-  [[nodiscard]] const std::string& holder(Ipv4Address address) { return lan_[address]; }
-  void set_xcf_address(Ipv4Address address, const std::string& name) { xcf_[address] = name; }
+  void set_address(IpAddress address, const std::string& name) { lan_[address] = name; }
+  [[nodiscard]] const std::string& holder(IpAddress address) { return lan_[address]; }
+  void set_xcf_address(IpAddress address, const std::string& name) { xcf_[address] = name; }
 
   void send_udp(const std::string& from, Endpoint source, Endpoint destination, Bytes payload);
   void send_ip(const std::string& from, Bytes packet);
@@ -85,7 +85,7 @@ class Network {
   SeededRng rng_;
   std::map<std::string, std::pair<std::uint64_t, Host>> hosts_;  // with a number for each life
   std::uint64_t lives_ = 0;
-  std::map<Ipv4Address, std::string> lan_, xcf_;
+  std::map<IpAddress, std::string> lan_, xcf_;
   std::set<std::string> isolated_;
   std::map<std::pair<std::string, std::string>, Time> last_arrival_;  // of paths in order
 };

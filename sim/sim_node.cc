@@ -30,7 +30,7 @@ class SimNode::Host final : public io::HostNetwork {
     }
     return {};
   }
-  Result<void> announce(const std::string&, Ipv4Address dvipa) override {
+  Result<void> announce(const std::string&, IpAddress dvipa) override {
     world_.network.set_address(dvipa, node_);
     return {};
   }

@@ -33,7 +33,7 @@ bool TcpServer::receive(std::span<const std::uint8_t> packet) {
     if (found != connections_.end()) {
       if (!found->second.established) send(found->second, 0, 0, wire::kTcpSyn);
     } else if (listeners_.contains(tcp->destination) ||
-               listeners_.contains({Ipv4Address(), tcp->destination.port})) {
+               listeners_.contains({IpAddress(), tcp->destination.port})) {
       open(key, *tcp);
     } else {
       reset(*tcp);

@@ -18,8 +18,8 @@
 namespace testudo::sim {
 namespace {
 
-constexpr Endpoint kClient{Ipv4Address(0x0a000001), 40000};
-constexpr Endpoint kService{Ipv4Address(0xc0000264), 80};
+constexpr Endpoint kClient{IpAddress(0x0a000001), 40000};
+constexpr Endpoint kService{IpAddress(0xc0000264), 80};
 
 wire::Packet view_of(Bytes& packet) {
   wire::Packet view;
@@ -130,7 +130,7 @@ class Pair {
 TEST(Tcp, AnswersOfAnySizeArriveWhole) {
   for (const std::uint64_t wanted : {1u, 1339u, 1340u, 1341u, 100'000u, 700'000u}) {
     Pair pair(1, wanted, 0);
-    pair.server().listen({Ipv4Address(), 80});
+    pair.server().listen({IpAddress(), 80});
     pair.run();
     EXPECT_EQ(pair.client().state(), TcpClient::State::kDone) << wanted;
     EXPECT_EQ(pair.client().received(), wanted);

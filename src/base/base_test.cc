@@ -13,26 +13,61 @@ namespace testudo {
 namespace {
 
 TEST(Address, ParsesAndPrints) {
-  EXPECT_EQ(Ipv4Address::parse("192.0.2.1")->value(), 0xc0000201u);
-  EXPECT_EQ(Ipv4Address(0xc0000201).to_string(), "192.0.2.1");
-  EXPECT_FALSE(Ipv4Address::parse("192.0.2"));
-  EXPECT_FALSE(Ipv4Address::parse("192.0.2.256"));
-  EXPECT_FALSE(Ipv4Address::parse(std::string_view("192.0.2.1\0.example", 18)));
+  EXPECT_EQ(IpAddress::parse("192.0.2.1")->value(), 0xc0000201u);
+  EXPECT_EQ(IpAddress(0xc0000201).to_string(), "192.0.2.1");
+  EXPECT_FALSE(IpAddress::parse("192.0.2"));
+  EXPECT_FALSE(IpAddress::parse("192.0.2.256"));
+  EXPECT_FALSE(IpAddress::parse(std::string_view("192.0.2.1\0.example", 18)));
   EXPECT_EQ(Endpoint::parse("192.0.2.1:4500")->to_string(), "192.0.2.1:4500");
   EXPECT_FALSE(Endpoint::parse("192.0.2.1"));
   EXPECT_FALSE(Endpoint::parse("192.0.2.1:65536"));
 }
 
+TEST(Address, ParsesAndPrintsIpv6) {
+  EXPECT_EQ(IpAddress::parse("2001:db8:0::1")->to_string(), "2001:db8::1");
+  EXPECT_TRUE(IpAddress::parse("::")->is_v6());
+  EXPECT_TRUE(IpAddress::parse("::")->is_unspecified());
+  EXPECT_FALSE(IpAddress::parse("::ffff:192.0.2.1"));  // two ways to write one address
+  EXPECT_FALSE(IpAddress::parse("fe80::1%eth0"));
+  EXPECT_EQ(Endpoint::parse("[2001:db8::1]:4500")->to_string(), "[2001:db8::1]:4500");
+  EXPECT_FALSE(Endpoint::parse("2001:db8::1:4500"));
+  EXPECT_FALSE(Endpoint::parse("[192.0.2.1]:4500"));
+}
+
+TEST(Address, TravelsAsBytes) {
+  for (const char* text : {"192.0.2.1", "0.0.0.0", "2001:db8::1", "::1"}) {
+    const IpAddress address = *IpAddress::parse(text);
+    EXPECT_EQ(address.to_bytes().size(), address.bits() / 8u);
+    EXPECT_EQ(*IpAddress::from_bytes(address.to_bytes()), address);
+  }
+  EXPECT_FALSE(IpAddress::from_bytes("abc"));
+  const auto mapped = IpAddress(0xc0000201).bytes();
+  EXPECT_FALSE(IpAddress::from_bytes({reinterpret_cast<const char*>(mapped.data()), mapped.size()}));
+}
+
+TEST(Prefix, OfIpv6ContainsItsAddressesOnly) {
+  const auto prefix = *IpPrefix::parse("2001:db8:0:4000::/50");
+  EXPECT_TRUE(prefix.contains(*IpAddress::parse("2001:db8:0:7fff:ffff:ffff:ffff:ffff")));
+  EXPECT_FALSE(prefix.contains(*IpAddress::parse("2001:db8:0:8000::")));
+  EXPECT_EQ(prefix.last(), *IpAddress::parse("2001:db8:0:7fff:ffff:ffff:ffff:ffff"));
+  EXPECT_EQ(IpPrefix::parse("192.0.2.0/24")->last(), IpAddress(0xc00002ff));
+  EXPECT_FALSE(IpPrefix::parse("::/0")->contains(IpAddress(0xc0000201)));  // another family
+  EXPECT_FALSE(IpPrefix::parse("0.0.0.0/0")->contains(*IpAddress::parse("2001:db8::1")));
+  EXPECT_TRUE(IpPrefix::parse("::/0")->contains(*IpAddress::parse("2001:db8::1")));
+  EXPECT_FALSE(IpPrefix::parse("2001:db8::/129"));
+  EXPECT_FALSE(IpPrefix::parse("2001:db8::1/64"));
+}
+
 TEST(Prefix, ContainsItsAddressesOnly) {
-  const auto prefix = *Ipv4Prefix::parse("192.0.2.0/24");
-  EXPECT_TRUE(prefix.contains(*Ipv4Address::parse("192.0.2.255")));
-  EXPECT_FALSE(prefix.contains(*Ipv4Address::parse("192.0.3.0")));
-  EXPECT_TRUE(Ipv4Prefix::parse("0.0.0.0/0")->contains(Ipv4Address(0xffffffff)));
-  EXPECT_EQ(Ipv4Prefix::parse("192.0.2.1")->length, 32);
+  const auto prefix = *IpPrefix::parse("192.0.2.0/24");
+  EXPECT_TRUE(prefix.contains(*IpAddress::parse("192.0.2.255")));
+  EXPECT_FALSE(prefix.contains(*IpAddress::parse("192.0.3.0")));
+  EXPECT_TRUE(IpPrefix::parse("0.0.0.0/0")->contains(IpAddress(0xffffffff)));
+  EXPECT_EQ(IpPrefix::parse("192.0.2.1")->length, 32);
 }
 
 TEST(Prefix, RefusesHostBitsAndSaysTheNetwork) {
-  const auto prefix = Ipv4Prefix::parse("192.0.2.7/24");
+  const auto prefix = IpPrefix::parse("192.0.2.7/24");
   ASSERT_FALSE(prefix);
   EXPECT_NE(prefix.error().message.find("192.0.2.0/24"), std::string::npos);
 }

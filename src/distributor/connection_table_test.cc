@@ -16,7 +16,7 @@ constexpr ipsec::TunnelId kTunnel(3);
 constexpr SipKey kKey{1, 2};
 
 ConnectionKey key(std::uint32_t n) {
-  return {.client = {Ipv4Address(n), static_cast<std::uint16_t>(n)}, .dvipa = {Ipv4Address(7), 443}};
+  return {.client = {IpAddress(n), static_cast<std::uint16_t>(n)}, .dvipa = {IpAddress(7), 443}};
 }
 
 // Vectors of the reference implementation: key 00 01 … 0f, message 00 01 … (n - 1).
@@ -55,8 +55,8 @@ TEST_F(ConnectionTableTest, FindsWhatWasInserted) {
 TEST_F(ConnectionTableTest, EveryPartOfTheKeyCounts) {
   ASSERT_NE(insert(1), nullptr);
   for (auto change :
-       {+[](ConnectionKey& k) { ++k.client.port; }, +[](ConnectionKey& k) { k.client.address = Ipv4Address(9); },
-        +[](ConnectionKey& k) { ++k.dvipa.port; }, +[](ConnectionKey& k) { k.dvipa.address = Ipv4Address(9); }}) {
+       {+[](ConnectionKey& k) { ++k.client.port; }, +[](ConnectionKey& k) { k.client.address = IpAddress(9); },
+        +[](ConnectionKey& k) { ++k.dvipa.port; }, +[](ConnectionKey& k) { k.dvipa.address = IpAddress(9); }}) {
     ConnectionKey other = key(1);
     change(other);
     EXPECT_NE(table.hash(other), table.hash(key(1)));

@@ -34,7 +34,7 @@ Distribution::Distribution(NodeId self, std::vector<Member> members, std::vector
   }
 }
 
-const Dvipa* Distribution::find(Ipv4Address address) const {
+const Dvipa* Distribution::find(IpAddress address) const {
   const auto found = dvipa_index_.find(address);
   return found == dvipa_index_.end() ? nullptr : &dvipas_[found->second];
 }
@@ -44,7 +44,7 @@ const Member* Distribution::member(NodeId node) const {
   return found == member_index_.end() ? nullptr : &members_[found->second];
 }
 
-const Member* Distribution::member_at(Ipv4Address xcf) const {
+const Member* Distribution::member_at(IpAddress xcf) const {
   const auto found = member_at_.find(xcf);
   return found == member_at_.end() ? nullptr : &members_[found->second];
 }

@@ -39,7 +39,7 @@ struct ReadyPort {
 };
 
 struct Dvipa {
-  Ipv4Address address;
+  IpAddress address;
   Epoch epoch{};
   NodeId owner{};
   bool all_ports = false;
@@ -59,11 +59,11 @@ class Distribution {
 
   [[nodiscard]] NodeId self() const { return self_; }
   /// Null: not a DVIPA.
-  [[nodiscard]] const Dvipa* find(Ipv4Address address) const;
+  [[nodiscard]] const Dvipa* find(IpAddress address) const;
   [[nodiscard]] bool owns(const Dvipa& dvipa) const { return dvipa.owner == self_; }
   /// Null: no member.
   [[nodiscard]] const Member* member(NodeId node) const;
-  [[nodiscard]] const Member* member_at(Ipv4Address xcf) const;
+  [[nodiscard]] const Member* member_at(IpAddress xcf) const;
 
   [[nodiscard]] std::span<const Dvipa> dvipas() const { return dvipas_; }
   [[nodiscard]] std::span<const Member> members() const { return members_; }
@@ -73,8 +73,8 @@ class Distribution {
   std::vector<Member> members_;  // by NodeId
   std::vector<Dvipa> dvipas_;    // by address
   absl::flat_hash_map<NodeId, std::uint32_t> member_index_;
-  absl::flat_hash_map<Ipv4Address, std::uint32_t> member_at_;
-  absl::flat_hash_map<Ipv4Address, std::uint32_t> dvipa_index_;
+  absl::flat_hash_map<IpAddress, std::uint32_t> member_at_;
+  absl::flat_hash_map<IpAddress, std::uint32_t> dvipa_index_;
 };
 
 }  // namespace testudo::distributor

@@ -129,7 +129,7 @@ void Inbound::begin(std::size_t count) {
   waiting_count_ = 0;
 }
 
-const Dvipa* Inbound::owned(Ipv4Address address) const {
+const Dvipa* Inbound::owned(IpAddress address) const {
   const Dvipa* dvipa = distribution_ == nullptr ? nullptr : distribution_->find(address);
   return dvipa != nullptr && distribution_->owns(*dvipa) ? dvipa : nullptr;
 }
@@ -146,7 +146,7 @@ void Inbound::local(std::size_t index, std::span<std::uint8_t> bytes) {
   counters_.local.add();
 }
 
-void Inbound::ike_one(std::size_t index, std::span<std::uint8_t> message, Ipv4Address dvipa) {
+void Inbound::ike_one(std::size_t index, std::span<std::uint8_t> message, IpAddress dvipa) {
   if (owned(dvipa) == nullptr) return drop(index, Drop::kNotForDvipa);
   verdicts_[index].kind = Verdict::Kind::kIke;
   verdicts_[index].bytes = message;
@@ -164,7 +164,7 @@ void Inbound::raw_one(std::size_t index, const wire::Packet& packet, Time now) {
 }
 
 // Block 130: a datagram that needs IPsec processing. The SA is known by SPI, protocol and source.
-void Inbound::take_esp(Item item, Ipv4Address source, Ipv4Address destination) {
+void Inbound::take_esp(Item item, IpAddress source, IpAddress destination) {
   item.dvipa = owned(destination);
   if (item.dvipa == nullptr) return drop(item.index, Drop::kNotForDvipa);
   if (item.esp.size() < wire::kEspHeaderSize) return drop(item.index, Drop::kTruncated);

@@ -114,7 +114,7 @@ class Inbound {
 
  private:
   struct SaState {
-    Ipv4Address dvipa;
+    IpAddress dvipa;
     ReplayLedger ledger;
     std::uint32_t window;  // numbers behind the newest: to infer the high half of a number
   };
@@ -153,11 +153,11 @@ class Inbound {
 
   // inbound.cc: the stages, in order
   void begin(std::size_t count);
-  [[nodiscard]] const Dvipa* owned(Ipv4Address address) const;
+  [[nodiscard]] const Dvipa* owned(IpAddress address) const;
   void drop(std::size_t index, Drop reason);
-  void ike_one(std::size_t index, std::span<std::uint8_t> message, Ipv4Address dvipa);
+  void ike_one(std::size_t index, std::span<std::uint8_t> message, IpAddress dvipa);
   void raw_one(std::size_t index, const wire::Packet& packet, Time now);
-  void take_esp(Item item, Ipv4Address source, Ipv4Address destination);
+  void take_esp(Item item, IpAddress source, IpAddress destination);
   [[nodiscard]] SaState* state_of(const ipsec::Sa& sa);
   void run(Time now);
   void peek_all();

@@ -24,7 +24,7 @@ namespace {
 
 /// What process() allocates itself, with the burst made ready before.
 template <typename Process>
-std::uint64_t allocated(std::vector<Bytes> burst, Ipv4Address from, Process process) {
+std::uint64_t allocated(std::vector<Bytes> burst, IpAddress from, Process process) {
   std::vector<wire::Packet> packets(burst.size());
   for (std::size_t i = 0; i < burst.size(); ++i) {
     packets[i].data = burst[i].data();

@@ -72,7 +72,7 @@ void find(benchmark::State& state) {
   const auto count = static_cast<std::uint32_t>(state.range(0));
   ConnectionTable table({.capacity = count}, SipKey{1, 2});
   const auto key = [](std::uint32_t n) {
-    return ConnectionKey{.client = {Ipv4Address(n >> 8), static_cast<std::uint16_t>(n & 0xff)},
+    return ConnectionKey{.client = {IpAddress(n >> 8), static_cast<std::uint16_t>(n & 0xff)},
                          .dvipa = {kDvipa, kHttps}};
   };
   for (std::uint32_t n = 0; n < count; ++n) {

@@ -25,12 +25,12 @@ namespace testudo::distributor {
 using Bytes = std::vector<std::uint8_t>;
 
 inline constexpr NodeId kSelf(1), kT1(2), kT2(3), kT3(4);
-inline constexpr Ipv4Address kDvipa(0xc0000264);    // 192.0.2.100: for IPsec
-inline constexpr Ipv4Address kPlain(0xc0000265);    // 192.0.2.101: in the clear
-inline constexpr Ipv4Address kForeign(0xc0000266);  // 192.0.2.102: T1 owns it
-inline constexpr Ipv4Address kElsewhere(0x0a630001);
-inline constexpr std::array kPeers = {Ipv4Address(0xcb007105), Ipv4Address(0xcb007106)};
-inline constexpr std::array kClients = {Ipv4Address(0x0a010001), Ipv4Address(0x0a020001)};  // inner, by peer
+inline constexpr IpAddress kDvipa(0xc0000264);    // 192.0.2.100: for IPsec
+inline constexpr IpAddress kPlain(0xc0000265);    // 192.0.2.101: in the clear
+inline constexpr IpAddress kForeign(0xc0000266);  // 192.0.2.102: T1 owns it
+inline constexpr IpAddress kElsewhere(0x0a630001);
+inline constexpr std::array kPeers = {IpAddress(0xcb007105), IpAddress(0xcb007106)};
+inline constexpr std::array kClients = {IpAddress(0x0a010001), IpAddress(0x0a020001)};  // inner, by peer
 inline constexpr std::uint16_t kHttps = 443, kNobodyReady = 81, kNotDistributed = 22, kDenied = 25;
 inline constexpr Epoch kEpoch(0x1122334455);
 
@@ -38,8 +38,8 @@ struct Segment {
   std::uint8_t flags = wire::kTcpAck;
   std::uint16_t client_port = 40000;
   std::uint16_t port = kHttps;
-  Ipv4Address source = kClients[0];
-  Ipv4Address destination = kDvipa;
+  IpAddress source = kClients[0];
+  IpAddress destination = kDvipa;
   std::uint8_t protocol = wire::kProtocolTcp;
   std::size_t payload = 40;
   std::size_t options = 0;  // of the IP header
@@ -102,8 +102,8 @@ class World {
       list.push_back(filter(10, policy::Action::kProtect, {kClients[peer], 32}, {kDvipa, 32}, tunnel(peer)));
       list.push_back(filter(11, policy::Action::kProtect, {kClients[peer], 32}, {kElsewhere, 32}, tunnel(peer)));
     }
-    list.push_back(filter(20, policy::Action::kPermit, {Ipv4Address(), 0}, {kPlain, 32}, ""));
-    list.push_back(filter(1, policy::Action::kDeny, {Ipv4Address(), 0}, {Ipv4Address(), 0}, ""));
+    list.push_back(filter(20, policy::Action::kPermit, {IpAddress(), 0}, {kPlain, 32}, ""));
+    list.push_back(filter(1, policy::Action::kDeny, {IpAddress(), 0}, {IpAddress(), 0}, ""));
     list.back().protocol = wire::kProtocolTcp;
     list.back().destination_ports = {kDenied, kDenied};
     filters = std::make_unique<policy::FilterTable>(list, factory.tunnels());
@@ -116,7 +116,7 @@ class World {
   void set_ready(const std::vector<ReadyTarget>& targets, std::vector<NodeId> up = {kSelf, kT1, kT2, kT3}) {
     std::vector<Member> members;
     for (const NodeId node : up) {
-      const Ipv4Address xcf(0x0a4d0000u + node.value());
+      const IpAddress xcf(0x0a4d0000u + node.value());
       members.push_back({node, {xcf, 4754}, {xcf, 4755}});
     }
     std::vector<Dvipa> dvipas = {{.address = kDvipa,
@@ -149,7 +149,7 @@ class World {
   }
 
   /// A burst on UDP port 4500 of the DVIPA. The bytes are copied.
-  std::vector<Seen> udp(std::vector<Bytes> burst, std::size_t peer = 0, Ipv4Address to = kDvipa) {
+  std::vector<Seen> udp(std::vector<Bytes> burst, std::size_t peer = 0, IpAddress to = kDvipa) {
     std::vector<wire::Packet> packets = packets_of(burst);
     for (wire::Packet& p : packets) {
       p.source = {kPeers[peer], 4500};
@@ -157,7 +157,7 @@ class World {
     }
     return copies(inbound->nat_t(packets, now));
   }
-  Seen udp_one(const Bytes& bytes, std::size_t peer = 0, Ipv4Address to = kDvipa) {
+  Seen udp_one(const Bytes& bytes, std::size_t peer = 0, IpAddress to = kDvipa) {
     return udp({bytes}, peer, to).at(0);
   }
 
@@ -212,7 +212,7 @@ class World {
     return shared;
   }
 
-  static policy::Filter filter(std::uint64_t id, policy::Action action, Ipv4Prefix source, Ipv4Prefix destination,
+  static policy::Filter filter(std::uint64_t id, policy::Action action, IpPrefix source, IpPrefix destination,
                                std::string tunnel) {
     policy::Filter f;
     f.id = id;

@@ -6,7 +6,7 @@
 
 namespace testudo::distributor {
 
-TargetChoice::Turn* TargetChoice::turn(Ipv4Address dvipa, std::uint16_t port) {
+TargetChoice::Turn* TargetChoice::turn(IpAddress dvipa, std::uint16_t port) {
   const auto found = std::ranges::lower_bound(turns_, std::tuple(dvipa, port), {},
                                               [](const Turn& t) { return std::tuple(t.dvipa, t.port); });
   return found != turns_.end() && found->dvipa == dvipa && found->port == port ? &*found : nullptr;

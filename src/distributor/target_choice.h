@@ -27,11 +27,11 @@ class TargetChoice {
 
  private:
   struct Turn {
-    Ipv4Address dvipa;
+    IpAddress dvipa;
     std::uint16_t port = 0;
     NodeId last;  // 0: none yet
   };
-  [[nodiscard]] Turn* turn(Ipv4Address dvipa, std::uint16_t port);
+  [[nodiscard]] Turn* turn(IpAddress dvipa, std::uint16_t port);
 
   std::vector<Turn> turns_;  // by DVIPA and port
 };

@@ -8,7 +8,7 @@
 namespace testudo::distributor {
 namespace {
 
-constexpr Ipv4Address kA(1), kB(2);
+constexpr IpAddress kA(1), kB(2);
 constexpr auto kIpsec = TargetChoice::Protection::kIpsec;
 constexpr auto kClear = TargetChoice::Protection::kClear;
 
@@ -17,7 +17,7 @@ ReadyTarget node(std::uint16_t n, bool takes_ipsec = true) { return {NodeId(n), 
 Distribution distribution(std::vector<ReadyPort> ready_a, std::vector<ReadyPort> ready_b = {}) {
   std::vector<Member> members;
   for (std::uint16_t n = 1; n <= 5; ++n)
-    members.push_back({NodeId(n), {Ipv4Address(n), 4754}, {Ipv4Address(n), 4755}});
+    members.push_back({NodeId(n), {IpAddress(n), 4754}, {IpAddress(n), 4755}});
   return Distribution(
       NodeId(1), std::move(members),
       {{.address = kB, .owner = NodeId(1), .all_ports = true, .ports = {}, .ready = std::move(ready_b)},
@@ -26,7 +26,7 @@ Distribution distribution(std::vector<ReadyPort> ready_a, std::vector<ReadyPort>
 
 std::vector<std::uint16_t> choose(TargetChoice& choice, const Distribution& d, std::size_t times,
                                   std::uint16_t port = 80, TargetChoice::Protection protection = kIpsec,
-                                  Ipv4Address dvipa = kA) {
+                                  IpAddress dvipa = kA) {
   std::vector<std::uint16_t> chosen;
   for (std::size_t i = 0; i < times; ++i) chosen.push_back(choice.choose(*d.find(dvipa), port, protection).value());
   return chosen;
@@ -77,7 +77,7 @@ TEST(TargetChoice, NoneReady) {
 TEST(Distribution, FindsAndKnowsPorts) {
   const Distribution d = distribution({{80, {node(2), node(9)}}});  // 9 is no member
   ASSERT_NE(d.find(kA), nullptr);
-  EXPECT_EQ(d.find(Ipv4Address(3)), nullptr);
+  EXPECT_EQ(d.find(IpAddress(3)), nullptr);
   EXPECT_TRUE(d.owns(*d.find(kA)));
   EXPECT_TRUE(d.find(kA)->distributes(80) && d.find(kA)->distributes(443));
   EXPECT_FALSE(d.find(kA)->distributes(81));
@@ -87,8 +87,8 @@ TEST(Distribution, FindsAndKnowsPorts) {
   EXPECT_TRUE(d.find(kA)->ready_for(443).empty());
   ASSERT_NE(d.member(NodeId(4)), nullptr);
   EXPECT_EQ(d.member(NodeId(9)), nullptr);
-  EXPECT_EQ(d.member_at(Ipv4Address(4)), d.member(NodeId(4)));
-  EXPECT_EQ(d.member_at(Ipv4Address(9)), nullptr);
+  EXPECT_EQ(d.member_at(IpAddress(4)), d.member(NodeId(4)));
+  EXPECT_EQ(d.member_at(IpAddress(9)), nullptr);
 }
 
 TEST(ForwardKey, KeepsTheLowBitsOfTheEpoch) {

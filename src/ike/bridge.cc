@@ -156,7 +156,7 @@ bool CharonBridge::send(std::span<const std::uint8_t> message) {
                              static_cast<ssize_t>(message.size());
 }
 
-bool CharonBridge::expire(SaName name, Ipv4Address source, Expiry expiry) {
+bool CharonBridge::expire(SaName name, IpAddress source, Expiry expiry) {
   const std::string message = BridgeProtocol::expire(name, source, expiry);
   return connected() && send({reinterpret_cast<const std::uint8_t*>(message.data()), message.size()});
 }

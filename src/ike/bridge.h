@@ -30,7 +30,7 @@ class CharonBridge final : public IkeDaemon {
   /// process listens there.
   Result<void> start(IkeEvents& events) override;
   [[nodiscard]] bool connected() const override { return peer_.open() && protocol_->greeted(); }
-  bool expire(SaName name, Ipv4Address source, Expiry expiry) override;
+  bool expire(SaName name, IpAddress source, Expiry expiry) override;
   bool acquire(const Wanted& wanted) override;
   bool deliver_ike(Endpoint local, Endpoint remote, std::span<const std::uint8_t> payload) override;
 

@@ -17,7 +17,7 @@ class Sink final : public IkeEvents {
  public:
   void ike_connected(const std::string&, bool) override {}
   void ike_disconnected(const std::string&) override {}
-  Result<Spi> allocate_spi(Ipv4Address, Ipv4Address) override { return Spi(256); }
+  Result<Spi> allocate_spi(IpAddress, IpAddress) override { return Spi(256); }
   Result<void> add_sa(ipsec::SaParameters sa) override {
     sa.id = SaId(1);
     CHECK(sa_from_message(sa_to_message(sa)).has_value());

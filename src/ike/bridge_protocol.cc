@@ -27,7 +27,7 @@ void wipe(std::string& key) { zero({reinterpret_cast<std::uint8_t*>(key.data()),
 
 std::optional<Endpoint> endpoint_of(const bridge::Host& host) {
   if (host.port() > kPortMax) return std::nullopt;
-  return Endpoint{Ipv4Address(host.address()), static_cast<std::uint16_t>(host.port())};
+  return Endpoint{IpAddress(host.address()), static_cast<std::uint16_t>(host.port())};
 }
 
 void set_host(bridge::Host* host, Endpoint endpoint) {
@@ -35,7 +35,7 @@ void set_host(bridge::Host* host, Endpoint endpoint) {
   host->set_port(endpoint.port);
 }
 
-SaName name_of(const bridge::SaId& id) { return {Spi(id.spi()), Ipv4Address(id.destination().address())}; }
+SaName name_of(const bridge::SaId& id) { return {Spi(id.spi()), IpAddress(id.destination().address())}; }
 
 void set_error(bridge::Answer& answer, const std::string& text) { answer.set_error(text.substr(0, kErrorMax)); }
 
@@ -46,7 +46,7 @@ void set_result(bridge::Answer& answer, const Result<void>& result) {
 void get_spi(IkeEvents& events, const bridge::GetSpi& m, bridge::Answer& answer) {
   constexpr std::uint32_t kEsp = 50;
   if (m.protocol() != kEsp) return set_error(answer, "only ESP is supported: no ah_proposals");
-  const auto spi = events.allocate_spi(Ipv4Address(m.destination().address()), Ipv4Address(m.source().address()));
+  const auto spi = events.allocate_spi(IpAddress(m.destination().address()), IpAddress(m.source().address()));
   if (!spi) return set_error(answer, spi.error().message);
   answer.set_spi(spi->value());
 }
@@ -176,7 +176,7 @@ void BridgeProtocol::send_ike(const bridge::IkeDatagram& m) {
   events_.send_ike(*local, *remote, payload);
 }
 
-std::string BridgeProtocol::expire(SaName name, Ipv4Address source, Expiry expiry) {
+std::string BridgeProtocol::expire(SaName name, IpAddress source, Expiry expiry) {
   bridge::ToCharon m;
   bridge::SaId* id = m.mutable_expire()->mutable_id();
   id->mutable_source()->set_address(source.value());

@@ -36,7 +36,7 @@ class BridgeProtocol {
 
   [[nodiscard]] bool greeted() const { return greeted_; }
 
-  static std::string expire(SaName name, Ipv4Address source, Expiry expiry);
+  static std::string expire(SaName name, IpAddress source, Expiry expiry);
   static std::string acquire(const Wanted& wanted);
   static std::string deliver_ike(Endpoint local, Endpoint remote, std::span<const std::uint8_t> payload);
 

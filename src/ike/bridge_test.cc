@@ -20,7 +20,7 @@ namespace {
 
 using testing::HasSubstr;
 
-const Ipv4Address kDvipa(0xc0000264), kPeer(0xc6336401);
+const IpAddress kDvipa(0xc0000264), kPeer(0xc6336401);
 
 /// Writes down what the bridge says.
 class Recorder final : public IkeEvents {
@@ -29,7 +29,7 @@ class Recorder final : public IkeEvents {
     said.push_back("connected " + daemon + (restarted ? " restarted" : ""));
   }
   void ike_disconnected(const std::string& reason) override { said.push_back("disconnected " + reason); }
-  Result<Spi> allocate_spi(Ipv4Address dvipa, Ipv4Address) override {
+  Result<Spi> allocate_spi(IpAddress dvipa, IpAddress) override {
     if (dvipa != kDvipa) return fail("not mine");
     return Spi(0x1234);
   }

@@ -26,7 +26,7 @@ namespace testudo::ike {
 /// How the IKE daemon names an installed ESP SA: RFC 4301's SPI and destination.
 struct SaName {
   Spi spi;
-  Ipv4Address destination;
+  IpAddress destination;
   friend constexpr auto operator<=>(const SaName&, const SaName&) = default;
 };
 
@@ -49,7 +49,7 @@ struct SaPath {
 
 /// One policy of charon. A range of addresses that is no prefix makes several filters.
 struct Policy {
-  Ipv4Address dvipa;                     // local end of the SAs that the policy is tied to
+  IpAddress dvipa;                     // local end of the SAs that the policy is tied to
   std::vector<xcf::v1::Filter> filters;  // without ids
 };
 
@@ -68,7 +68,7 @@ class IkeEvents {
   virtual void ike_disconnected(const std::string& reason) = 0;
 
   /// An inbound SPI of `dvipa`, for an SA from `peer`; fails when `dvipa` is not owned here.
-  virtual Result<Spi> allocate_spi(Ipv4Address dvipa, Ipv4Address peer) = 0;
+  virtual Result<Spi> allocate_spi(IpAddress dvipa, IpAddress peer) = 0;
   /// Without an id; limits checked, suite and tunnel name translated. Fails when `sa.local` is not owned here.
   virtual Result<void> add_sa(ipsec::SaParameters sa) = 0;
   virtual Result<void> update_sa(SaName name, const SaPath& path) = 0;
@@ -114,7 +114,7 @@ class IkeDaemon {
   [[nodiscard]] virtual bool connected() const = 0;
 
   // False: the daemon is away or takes no more; nothing was told.
-  virtual bool expire(SaName name, Ipv4Address source, Expiry expiry) = 0;
+  virtual bool expire(SaName name, IpAddress source, Expiry expiry) = 0;
   virtual bool acquire(const Wanted& wanted) = 0;
   /// Without the non-ESP marker. IKE retransmits what is lost here; the caller counts Drop::kBridgeFull.
   virtual bool deliver_ike(Endpoint local, Endpoint remote, std::span<const std::uint8_t> payload) = 0;

@@ -29,7 +29,7 @@ bool same_effect(const xcf::v1::Filter& a, const xcf::v1::Filter& b) {
 
 }  // namespace
 
-Installation::Installation(Ipv4Address dvipa, Epoch epoch, Rng& rng) : dvipa_(dvipa), epoch_(epoch), rng_(rng) {}
+Installation::Installation(IpAddress dvipa, Epoch epoch, Rng& rng) : dvipa_(dvipa), epoch_(epoch), rng_(rng) {}
 
 Installation::~Installation() {
   for (Outgoing& outgoing : outgoing_) scrub(outgoing.message);

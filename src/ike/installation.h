@@ -39,12 +39,12 @@ struct Outgoing {
 
 class Installation {
  public:
-  Installation(Ipv4Address dvipa, Epoch epoch, Rng& rng);
+  Installation(IpAddress dvipa, Epoch epoch, Rng& rng);
   Installation(const Installation&) = delete;
   Installation& operator=(const Installation&) = delete;
   ~Installation();
 
-  [[nodiscard]] Ipv4Address dvipa() const { return dvipa_; }
+  [[nodiscard]] IpAddress dvipa() const { return dvipa_; }
   [[nodiscard]] Epoch epoch() const { return epoch_; }
 
   // ---- SAs ----
@@ -127,7 +127,7 @@ class Installation {
   void drop_orphans(Stack& stack, xcf::v1::Install& change);
   [[nodiscard]] bool named_by_a_filter(const std::string& tunnel) const;
 
-  const Ipv4Address dvipa_;
+  const IpAddress dvipa_;
   const Epoch epoch_;
   Rng& rng_;
   std::map<SaId, ipsec::SaParameters> sas_;

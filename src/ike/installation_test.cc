@@ -17,10 +17,10 @@ namespace {
 using testing::ElementsAre;
 using testing::IsEmpty;
 
-const Ipv4Address kDvipa(0xc0000264), kPeer(0xc6336401), kOtherPeer(0xc6336402);
+const IpAddress kDvipa(0xc0000264), kPeer(0xc6336401), kOtherPeer(0xc6336402);
 constexpr Epoch kEpoch{0x7'0000'0009};
 
-ipsec::SaParameters inbound(std::uint32_t spi, Ipv4Address peer = kPeer, const std::string& tunnel = "clients{1}") {
+ipsec::SaParameters inbound(std::uint32_t spi, IpAddress peer = kPeer, const std::string& tunnel = "clients{1}") {
   ipsec::SaParameters sa;
   sa.spi = Spi(spi);
   sa.local = kDvipa;
@@ -30,7 +30,7 @@ ipsec::SaParameters inbound(std::uint32_t spi, Ipv4Address peer = kPeer, const s
   return sa;
 }
 
-ipsec::SaParameters outbound(std::uint32_t spi, Ipv4Address peer = kPeer,
+ipsec::SaParameters outbound(std::uint32_t spi, IpAddress peer = kPeer,
                              const std::string& tunnel = "clients{1}") {
   ipsec::SaParameters sa = inbound(spi, peer, tunnel);
   sa.direction = ipsec::Direction::kOutbound;

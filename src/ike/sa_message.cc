@@ -112,8 +112,8 @@ Result<ipsec::SaParameters> sa_from_message(const xcf::v1::Sa& m) {
       .id = SaId(m.id()),
       .direction = m.outbound() ? ipsec::Direction::kOutbound : ipsec::Direction::kInbound,
       .spi = Spi(m.spi()),
-      .local = Ipv4Address(m.local()),
-      .remote = Ipv4Address(m.remote()),
+      .local = IpAddress(m.local()),
+      .remote = IpAddress(m.remote()),
       .udp_encapsulation = m.udp_encapsulation(),
       .local_port = static_cast<std::uint16_t>(m.local_port()),
       .remote_port = static_cast<std::uint16_t>(m.remote_port()),
@@ -154,7 +154,7 @@ Result<void> check_install(const xcf::v1::Install& install) {
     if (auto checked = check_sa(sa); !checked) return checked;
     if (sa.local() != install.dvipa()) {
       return fail(fmt::format("SA {:#x}: its local address {} is not the DVIPA {} of its Install", sa.id(),
-                              Ipv4Address(sa.local()).to_string(), Ipv4Address(install.dvipa()).to_string()));
+                              IpAddress(sa.local()).to_string(), IpAddress(install.dvipa()).to_string()));
     }
   }
   for (const xcf::v1::Filter& filter : install.filters()) {

@@ -122,7 +122,7 @@ void set_ports(const bridge::Selector& from, std::uint32_t& first, std::uint32_t
   last = opaque ? 65'535 : from.last_port();
 }
 
-xcf::v1::Filter filter_of(const bridge::Policy& m, const Ipv4Prefix& source, const Ipv4Prefix& destination,
+xcf::v1::Filter filter_of(const bridge::Policy& m, const IpPrefix& source, const IpPrefix& destination,
                           std::uint32_t generation) {
   xcf::v1::Filter filter;
   filter.set_outbound(m.direction() == bridge::Policy::OUT);
@@ -196,8 +196,8 @@ std::string tunnel_name(const std::string& connection, std::uint32_t reqid, std:
   return generation == 0 ? plain : fmt::format("{}@{}", plain, generation);
 }
 
-std::vector<Ipv4Prefix> prefixes_of(Ipv4Address first, Ipv4Address last) {
-  std::vector<Ipv4Prefix> prefixes;
+std::vector<IpPrefix> prefixes_of(IpAddress first, IpAddress last) {
+  std::vector<IpPrefix> prefixes;
   std::uint64_t next = first.value();
   const std::uint64_t end = std::uint64_t{last.value()} + 1;
   while (next < end) {
@@ -205,7 +205,7 @@ std::vector<Ipv4Prefix> prefixes_of(Ipv4Address first, Ipv4Address last) {
     const int aligned = next == 0 ? 32 : std::min(32, std::countr_zero(next));
     const int fits = static_cast<int>(std::bit_width(end - next)) - 1;
     const int bits = std::min(aligned, fits);
-    prefixes.push_back({Ipv4Address(static_cast<std::uint32_t>(next)), static_cast<std::uint8_t>(32 - bits)});
+    prefixes.push_back({IpAddress(static_cast<std::uint32_t>(next)), static_cast<std::uint8_t>(32 - bits)});
     next += std::uint64_t{1} << bits;
   }
   return prefixes;
@@ -221,8 +221,8 @@ Result<ipsec::SaParameters> translate(const bridge::AddSa& m, std::uint32_t gene
       .id = {},
       .direction = m.inbound() ? ipsec::Direction::kInbound : ipsec::Direction::kOutbound,
       .spi = Spi(m.id().spi()),
-      .local = Ipv4Address(local.address()),
-      .remote = Ipv4Address(remote.address()),
+      .local = IpAddress(local.address()),
+      .remote = IpAddress(remote.address()),
       .udp_encapsulation = m.encapsulation(),  // a port of 4500 alone says nothing
       .local_port = static_cast<std::uint16_t>(m.encapsulation() ? local.port() : 4500),
       .remote_port = static_cast<std::uint16_t>(m.encapsulation() ? remote.port() : 4500),
@@ -247,20 +247,20 @@ Result<Policy> translate(const bridge::Policy& m, std::uint32_t generation) {
   constexpr std::uint32_t kTrap = 2;
   constexpr std::size_t kFiltersMax = 64;
   Policy policy;
-  if (m.direction() == bridge::Policy::IN) policy.dvipa = Ipv4Address(m.sa_destination().address());
-  if (m.direction() == bridge::Policy::OUT) policy.dvipa = Ipv4Address(m.sa_source().address());
+  if (m.direction() == bridge::Policy::IN) policy.dvipa = IpAddress(m.sa_destination().address());
+  if (m.direction() == bridge::Policy::OUT) policy.dvipa = IpAddress(m.sa_source().address());
   const bool ours = m.direction() == bridge::Policy::IN || m.direction() == bridge::Policy::OUT;
   if (!ours || m.class_() == kTrap) return policy;
   if (auto checked = check(m); !checked) return tl::unexpected(checked.error());
-  const auto sources = prefixes_of(Ipv4Address(m.source().first()), Ipv4Address(m.source().last()));
-  const auto destinations = prefixes_of(Ipv4Address(m.destination().first()), Ipv4Address(m.destination().last()));
+  const auto sources = prefixes_of(IpAddress(m.source().first()), IpAddress(m.source().last()));
+  const auto destinations = prefixes_of(IpAddress(m.destination().first()), IpAddress(m.destination().last()));
   if (sources.size() * destinations.size() > kFiltersMax) {
     return fail(
         fmt::format("traffic selectors make {} filters, more than {}: use prefixes in local_ts and remote_ts",
                     sources.size() * destinations.size(), kFiltersMax));
   }
-  for (const Ipv4Prefix& source : sources) {
-    for (const Ipv4Prefix& destination : destinations) {
+  for (const IpPrefix& source : sources) {
+    for (const IpPrefix& destination : destinations) {
       policy.filters.push_back(filter_of(m, source, destination, generation));
       if (auto checked = check_filter(policy.filters.back()); !checked) return tl::unexpected(checked.error());
     }

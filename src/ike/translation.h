@@ -35,7 +35,7 @@ Result<crypto::Suite> suite_of(std::uint32_t encryption, std::size_t encryption_
 [[nodiscard]] std::string tunnel_name(const std::string& connection, std::uint32_t reqid, std::uint32_t generation);
 
 /// The smallest list of prefixes that covers exactly [first, last], ascending. At most 62.
-[[nodiscard]] std::vector<Ipv4Prefix> prefixes_of(Ipv4Address first, Ipv4Address last);
+[[nodiscard]] std::vector<IpPrefix> prefixes_of(IpAddress first, IpAddress last);
 
 /// An SA without its id.
 Result<ipsec::SaParameters> translate(const bridge::AddSa& message, std::uint32_t generation);

@@ -262,7 +262,7 @@ TEST(Translation, ARangeThatMakesTooManyFiltersIsRefused) {
 TEST(Translation, PrefixesOfARange) {
   const auto text = [](const char* first, const char* last) {
     std::string list;
-    for (const Ipv4Prefix& p : prefixes_of(*Ipv4Address::parse(first), *Ipv4Address::parse(last))) {
+    for (const IpPrefix& p : prefixes_of(*IpAddress::parse(first), *IpAddress::parse(last))) {
       list += p.to_string() + " ";
     }
     return list;
@@ -277,9 +277,9 @@ TEST(Translation, PrefixesOfARange) {
 RC_GTEST_PROP(Translation, PrefixesCoverARangeExactlyAndInOrder, (std::uint32_t a, std::uint32_t b)) {
   const std::uint32_t first = std::min(a, b), last = std::max(a, b);
   std::uint64_t next = first;
-  const auto prefixes = prefixes_of(Ipv4Address(first), Ipv4Address(last));
+  const auto prefixes = prefixes_of(IpAddress(first), IpAddress(last));
   RC_ASSERT(prefixes.size() <= 62U);
-  for (const Ipv4Prefix& p : prefixes) {
+  for (const IpPrefix& p : prefixes) {
     RC_ASSERT(p.address.value() == next);
     const std::uint64_t size = std::uint64_t{1} << (32 - p.length);
     RC_ASSERT(next % size == 0U);

@@ -18,7 +18,7 @@ inline sockaddr_in to_socket_address(const Endpoint& e) {
 }
 
 inline Endpoint to_endpoint(const sockaddr_in& a) {
-  return {Ipv4Address(ntohl(a.sin_addr.s_addr)), ntohs(a.sin_port)};
+  return {IpAddress(ntohl(a.sin_addr.s_addr)), ntohs(a.sin_port)};
 }
 
 }  // namespace testudo::io

@@ -131,7 +131,7 @@ TEST(Allocation, NoneInLookups) {
   const std::uint64_t before = allocations;
   for (int i = 0; i < 100; ++i) {
     ASSERT_NE(sad.find_outbound(tunnel), nullptr);
-    ASSERT_EQ(sad.find_inbound(Spi(1000), Ipv4Address(1), Ipv4Address(2)), nullptr);
+    ASSERT_EQ(sad.find_inbound(Spi(1000), IpAddress(1), IpAddress(2)), nullptr);
     ASSERT_NE(sad.find(SaId(1)), nullptr);
   }
   EXPECT_EQ(allocations, before);

@@ -30,8 +30,8 @@ class Target {
       SaParameters p;
       p.id = SaId(i + 1);
       p.spi = kSpi;
-      p.local = Ipv4Address(0xc0000264);
-      p.remote = Ipv4Address(0xc0000201);
+      p.local = IpAddress(0xc0000264);
+      p.remote = IpAddress(0xc0000201);
       p.tunnel = "fuzz";
       p.suite = static_cast<crypto::Suite>(i);
       p.key = Secret(crypto::sizes(p.suite).key);

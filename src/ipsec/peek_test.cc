@@ -60,8 +60,8 @@ TEST(Peek, TruthTable) {
         ASSERT_EQ(peeked.kind, row.kind) << row.what << ", " << crypto::sizes(suite).name;
         if (row.kind == Kind::kUndecidable) continue;
         EXPECT_EQ(peeked.protocol, row.protocol) << row.what;
-        EXPECT_EQ(peeked.source.address, Ipv4Address(0x0a000001));
-        EXPECT_EQ(peeked.destination.address, Ipv4Address(0xc0000264));
+        EXPECT_EQ(peeked.source.address, IpAddress(0x0a000001));
+        EXPECT_EQ(peeked.destination.address, IpAddress(0xc0000264));
         EXPECT_EQ(peeked.source.port, row.kind == Kind::kTcp ? 40000 : 0);
         EXPECT_EQ(peeked.destination.port, row.kind == Kind::kTcp ? 443 : 0);
         EXPECT_EQ(peeked.tcp_flags, row.kind == Kind::kTcp ? wire::kTcpAck : 0);

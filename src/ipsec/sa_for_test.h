@@ -33,8 +33,8 @@ inline SaParameters parameters_for_test(Direction direction, crypto::Suite suite
   p.id = SaId(id);
   p.direction = direction;
   p.spi = Spi(0xc0ffee00);
-  p.local = Ipv4Address(0xc0000264);
-  p.remote = Ipv4Address(0xc0000201);
+  p.local = IpAddress(0xc0000264);
+  p.remote = IpAddress(0xc0000201);
   p.tunnel = "roadwarrior-1";
   p.suite = suite;
   p.key = Secret(crypto::sizes(suite).key);
@@ -71,7 +71,7 @@ inline Bytes inner_packet(std::size_t size, std::uint8_t tcp_flags = wire::kTcpA
   for (std::size_t i = 0; i < bytes.size(); ++i) bytes[i] = static_cast<std::uint8_t>(i * 7);
   wire::build_ipv4(
       std::span(bytes).first<wire::kIpv4HeaderSize>(),
-      {.source = Ipv4Address(0x0a000001), .destination = Ipv4Address(0xc0000264), .protocol = wire::kProtocolTcp},
+      {.source = IpAddress(0x0a000001), .destination = IpAddress(0xc0000264), .protocol = wire::kProtocolTcp},
       size - wire::kIpv4HeaderSize);
   bytes[0] = static_cast<std::uint8_t>(0x40 | ip_size / 4);
   wire::TcpHeader tcp;

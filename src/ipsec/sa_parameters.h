@@ -26,8 +26,8 @@ struct SaParameters {
   SaId id;
   Direction direction = Direction::kInbound;
   Spi spi;
-  Ipv4Address local;                 // the DVIPA, of the outer header
-  Ipv4Address remote;                // the peer, of the outer header
+  IpAddress local;                 // the DVIPA, of the outer header
+  IpAddress remote;                // the peer, of the outer header
   bool udp_encapsulation = false;    // RFC 3948
   std::uint16_t local_port = 4500;   // with udp_encapsulation
   std::uint16_t remote_port = 4500;  // with udp_encapsulation

@@ -35,7 +35,7 @@ TEST_F(SaTest, SaysWhatIsWrong) {
       {"an SA without id: ids begin with 1", [](SaParameters& p) { p.id = SaId(); }},
       {"SPI 255 is reserved: 256 is the smallest (RFC 4303)", [](SaParameters& p) { p.spi = Spi(255); }},
       {"an SA without both tunnel addresses: local and remote are the outer header's",
-       [](SaParameters& p) { p.remote = Ipv4Address(); }},
+       [](SaParameters& p) { p.remote = IpAddress(); }},
       {"an SA without tunnel name: filters could not refer to it", [](SaParameters& p) { p.tunnel.clear(); }},
       {"a replay window of 31 packets: 32 to 4096 can be had", [](SaParameters& p) { p.replay_window = 31; }},
       {"a replay window of 4097 packets: 32 to 4096 can be had", [](SaParameters& p) { p.replay_window = 4097; }},
@@ -210,7 +210,7 @@ class SadTest : public SaTest {
     return make(std::move(p));
   }
   Sad sad_;
-  const Ipv4Address peer_{0xc0000201}, dvipa_{0xc0000264};
+  const IpAddress peer_{0xc0000201}, dvipa_{0xc0000264};
 };
 
 TEST_F(SadTest, FindsInboundBySpiAndBothAddresses) {

@@ -43,7 +43,7 @@ std::unique_ptr<Sa> Sad::remove(SaId id) {
   return removed;
 }
 
-Sa* Sad::find_inbound(Spi spi, Ipv4Address remote, Ipv4Address local) const {
+Sa* Sad::find_inbound(Spi spi, IpAddress remote, IpAddress local) const {
   const auto found = inbound_.find(InboundKey{spi, remote, local});
   return found == inbound_.end() ? nullptr : found->second;
 }

@@ -31,7 +31,7 @@ class Sad {
   [[nodiscard]] std::unique_ptr<Sa> remove(SaId id);
 
   /// Null: none. Protocol ESP. `remote`: source address of the outer header, `local`: its destination, the DVIPA.
-  [[nodiscard]] Sa* find_inbound(Spi spi, Ipv4Address remote, Ipv4Address local) const;
+  [[nodiscard]] Sa* find_inbound(Spi spi, IpAddress remote, IpAddress local) const;
   /// The outbound SA of this tunnel that was installed last and not removed (make before break). Null: none.
   [[nodiscard]] Sa* find_outbound(TunnelId tunnel) const;
   [[nodiscard]] Sa* find(SaId id) const;
@@ -42,7 +42,7 @@ class Sad {
  private:
   struct InboundKey {
     Spi spi;
-    Ipv4Address remote, local;
+    IpAddress remote, local;
     friend bool operator==(const InboundKey&, const InboundKey&) = default;
     template <typename H>
     friend H AbslHashValue(H h, const InboundKey& k) {

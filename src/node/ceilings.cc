@@ -21,7 +21,7 @@ SeqNo parse_number(const std::string& text) {
 }  // namespace
 
 Ceilings::Ceilings(facility::Facility& facility, Executor& executor, std::string prefix,
-                   std::function<std::string(Ipv4Address)> owner_key, Reserved reserved,
+                   std::function<std::string(IpAddress)> owner_key, Reserved reserved,
                    std::function<void(const std::string&)> note)
     : facility_(facility),
       executor_(executor),

@@ -25,7 +25,7 @@ class Ceilings {
  public:
   struct Request {
     SaId sa;
-    Ipv4Address dvipa;
+    IpAddress dvipa;
     Epoch epoch;
     SeqNo last;  // set aside up to and including this number
   };
@@ -33,7 +33,7 @@ class Ceilings {
 
   /// `owner_key`: of a DVIPA's owner key in the facility. `reserved` runs after each successful write.
   Ceilings(facility::Facility& facility, Executor& executor, std::string prefix,
-           std::function<std::string(Ipv4Address)> owner_key, Reserved reserved,
+           std::function<std::string(IpAddress)> owner_key, Reserved reserved,
            std::function<void(const std::string&)> note);
   ~Ceilings();
 
@@ -61,7 +61,7 @@ class Ceilings {
   facility::Facility& facility_;
   Executor& executor_;
   std::string prefix_;
-  std::function<std::string(Ipv4Address)> owner_key_;
+  std::function<std::string(IpAddress)> owner_key_;
   Reserved reserved_;
   std::function<void(const std::string&)> note_;
   std::map<SaId, Ceiling> ceilings_;

@@ -23,7 +23,7 @@ using testing::IsEmpty;
 using testing::Pair;
 using testing::SizeIs;
 
-constexpr Ipv4Address kDvipa(0xc0000264);
+constexpr IpAddress kDvipa(0xc0000264);
 constexpr SaId kSa(0x2900000001);
 const std::string kOwnerKey = "/testudo/c1/owner/192.0.2.100";
 const std::string kKey = "/testudo/c1/ceiling/0000002900000001";
@@ -36,7 +36,7 @@ class CeilingsTest : public testing::Test {
     });
     executor.run_for(1s);
     ceilings.emplace(
-        *facility, executor, "/testudo/c1/", [](Ipv4Address a) { return "/testudo/c1/owner/" + a.to_string(); },
+        *facility, executor, "/testudo/c1/", [](IpAddress a) { return "/testudo/c1/owner/" + a.to_string(); },
         [this](SaId sa, SeqNo last) { reserved.emplace_back(sa, last); },
         [this](const std::string& line) { notes.push_back(line); });
   }

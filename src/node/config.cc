@@ -284,7 +284,7 @@ vipa::Diagnostics check_live(const NodeConfig& config) {
       continue;
     sockaddr_in in{};
     std::memcpy(&in, at->ifa_addr, sizeof in);
-    if (Ipv4Address(ntohl(in.sin_addr.s_addr)) == config.xcf.address) return out;
+    if (IpAddress(ntohl(in.sin_addr.s_addr)) == config.xcf.address) return out;
   }
   error("[xcf] address",
         fmt::format("{} is not an address of {}: give the interface that address, or name another one",

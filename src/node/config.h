@@ -37,13 +37,13 @@ struct StaticFilter {
     friend bool operator==(const PortRange&, const PortRange&) = default;
   };
 
-  Ipv4Address dvipa;
+  IpAddress dvipa;
   Action action = Action::kDeny;
   Direction direction = Direction::kBoth;
   std::uint8_t protocol = 0;            // IANA number; 0: any
   std::vector<PortRange> ports;         // of the DVIPA's side; empty: any. Only with TCP or UDP
   std::vector<PortRange> remote_ports;  // of the other side; empty: any. Only with TCP or UDP
-  Ipv4Prefix remote;                    // the other side; 0.0.0.0/0: any
+  IpPrefix remote;                    // the other side; 0.0.0.0/0: any
   std::uint32_t priority =
       1'000'000;  // lower is looked at first; charon's dynamic filters lie far below the default
 };
@@ -62,7 +62,7 @@ struct NodeConfig {
   } interfaces;
 
   struct Xcf {
-    Ipv4Address address;
+    IpAddress address;
     std::uint16_t control_port = 4750;  // TCP
     std::uint16_t data_port = 4754;     // UDP: GRE (RFC 8086)
     std::uint16_t fast_port = 4755;     // UDP: leases, replay commits

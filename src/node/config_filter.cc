@@ -84,7 +84,7 @@ void read_filter(ConfigSection s, NodeConfig& config, bool definition_known) {
   read_ports(s, "remote-ports", f.protocol, f.remote_ports);
   std::string remote;
   if (s.text("remote", remote)) {
-    const auto prefix = Ipv4Prefix::parse(remote);
+    const auto prefix = IpPrefix::parse(remote);
     prefix ? void(f.remote = *prefix)
            : s.error("remote",
                      fmt::format("{} is no prefix: one such as \"198.51.100.0/24\" is expected, with no bit set "

@@ -134,10 +134,10 @@ void ConfigSection::interface(std::string_view key, std::string& out, Need need)
                          in_quotes(word), kInterfaceMax));
 }
 
-void ConfigSection::address(std::string_view key, Ipv4Address& out, Need need) {
+void ConfigSection::address(std::string_view key, IpAddress& out, Need need) {
   std::string word;
   if (!text(key, word, need)) return;
-  const auto parsed = Ipv4Address::parse(word);
+  const auto parsed = IpAddress::parse(word);
   if (parsed && !parsed->is_unspecified()) return void(out = *parsed);
   error(key,
         fmt::format("{} is not an IPv4 address of a host: one such as 10.77.0.11 is expected", in_quotes(word)));

@@ -59,7 +59,7 @@ class ConfigSection {
   /// Letters, digits and ". _ -": what may stand in a key of the facility, a certificate and a file name.
   void name(std::string_view key, std::string& out, Need need = kOptional);
   void interface(std::string_view key, std::string& out, Need need = kOptional);
-  void address(std::string_view key, Ipv4Address& out, Need need = kOptional);
+  void address(std::string_view key, IpAddress& out, Need need = kOptional);
   void path(std::string_view key, std::string& out, Need need = kOptional);
   /// A path of a file that exists and can be read; of a secret: not by everybody.
   void file(std::string_view key, std::string& out, Need need, bool secret = false);

@@ -189,9 +189,9 @@ TEST_F(Config, LiveCheckLooksAtThisHost) {
   c.file = "f";
   c.interfaces.network = "lo";
   c.interfaces.xcf = "lo";
-  c.xcf.address = Ipv4Address(0x7f000001);
+  c.xcf.address = IpAddress(0x7f000001);
   EXPECT_THAT(check_live(c), IsEmpty());
-  c.xcf.address = Ipv4Address(0x0a4dfffe);
+  c.xcf.address = IpAddress(0x0a4dfffe);
   EXPECT_EQ(check_live(c).at(0).subject, "[xcf] address");
   c.interfaces.network = "no-such-if";
   EXPECT_EQ(check_live(c).at(0).subject, "[interfaces] network");

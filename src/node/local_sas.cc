@@ -26,7 +26,7 @@ void LocalSas::remove(SaId sa, Time now) {
   factory_.forget(sa);
 }
 
-void LocalSas::remove_others(Ipv4Address dvipa, Epoch epoch, NodeId owner, Time now) {
+void LocalSas::remove_others(IpAddress dvipa, Epoch epoch, NodeId owner, Time now) {
   std::vector<SaId> gone;
   for (const auto& [id, entry] : entries_) {
     const bool same = entry.epoch == epoch && entry.owner == owner;

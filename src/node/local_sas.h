@@ -32,7 +32,7 @@ class LocalSas {
   };
   struct Use {
     SaId sa;
-    Ipv4Address dvipa;
+    IpAddress dvipa;
     ike::Used used;  // since the last report
   };
   struct Entry {
@@ -52,7 +52,7 @@ class LocalSas {
   /// Its owner has deleted it. What was used and not reported is in the next take_use().
   void remove(SaId sa, Time now);
   /// Removes every SA of the DVIPA but those of this epoch and owner.
-  void remove_others(Ipv4Address dvipa, Epoch epoch, NodeId owner, Time now);
+  void remove_others(IpAddress dvipa, Epoch epoch, NodeId owner, Time now);
 
   /// The worker has given the SA back, for whatever reason: it is not looked at any more. What was used and not
   /// reported is in the next take_use().

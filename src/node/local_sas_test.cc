@@ -103,7 +103,7 @@ TEST_F(LocalSasTest, RemovesWhatIsNotTheOwners) {
   ASSERT_TRUE(install(2, {}, Epoch(40)));
   ASSERT_TRUE(install(3, {}, kEpoch, NodeId(2)));
   auto other = sa_of(4, Direction::kInbound, 0x1004);
-  other.local = Ipv4Address(0xc0000265);
+  other.local = IpAddress(0xc0000265);
   ASSERT_TRUE(sas.install(std::move(other), Epoch(3), NodeId(9), now));
   sas.remove_others(kDvipa, kEpoch, NodeId(1), now);
   EXPECT_TRUE(sas.has(SaId(1)));

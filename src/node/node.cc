@@ -37,7 +37,7 @@ Node::Node(const NodeConfig& config, World world)
                  ownership_events()),
       ceilings_(
           world.facility, world.executor, vipa::key_prefix(config.cluster),
-          [this](Ipv4Address dvipa) { return ownership_.owner_key(dvipa); },
+          [this](IpAddress dvipa) { return ownership_.owner_key(dvipa); },
           [this](SaId sa, SeqNo last) { world_.plane.submit(path::SetCeiling{.sa = sa, .last = last}); },
           [this](const std::string& line) { world_.log.warning("{}", line); }) {}
 
@@ -174,12 +174,12 @@ void Node::stop() {
 
 vipa::OwnershipEvents Node::ownership_events() {
   return {.became_owner =
-              [this](Ipv4Address dvipa, Epoch epoch) {
+              [this](IpAddress dvipa, Epoch epoch) {
                 owner_->became_owner(dvipa, epoch);
                 steer();
               },
           .lost =
-              [this](Ipv4Address dvipa, const std::string& reason) {
+              [this](IpAddress dvipa, const std::string& reason) {
                 world_.log.error("no longer owner of {}: {}", dvipa.to_string(), reason);
                 owner_->lost(dvipa);
                 steer();

@@ -13,7 +13,7 @@ namespace testudo::node {
 
 // ---- ownership ----
 
-void OwnerRole::became_owner(Ipv4Address dvipa, Epoch epoch) {
+void OwnerRole::became_owner(IpAddress dvipa, Epoch epoch) {
   Owned& owned = owned_[dvipa];
   owned.epoch = epoch;
   owned.ports.clear();
@@ -33,13 +33,13 @@ void OwnerRole::became_owner(Ipv4Address dvipa, Epoch epoch) {
   parts_.tables_changed();
 }
 
-void OwnerRole::lost(Ipv4Address dvipa) {
+void OwnerRole::lost(IpAddress dvipa) {
   const auto found = owned_.find(dvipa);
   if (found == owned_.end()) return;
   // charon must not believe in SAs that are gone: it deletes them at the peers and negotiates anew under the next
   // epoch.
   for (const auto& [id, sa] : found->second.installation->sas()) {
-    const Ipv4Address source = sa.direction == ipsec::Direction::kInbound ? sa.remote : sa.local;
+    const IpAddress source = sa.direction == ipsec::Direction::kInbound ? sa.remote : sa.local;
     if (parts_.ike != nullptr) parts_.ike->expire(ike::name_of(sa), source, ike::Expiry::kHard);
   }
   for (const SaId id : found->second.installation->flush_sas()) remove_sa(id);
@@ -49,7 +49,7 @@ void OwnerRole::lost(Ipv4Address dvipa) {
   parts_.tables_changed();
 }
 
-void OwnerRole::backups_changed(Ipv4Address dvipa) {
+void OwnerRole::backups_changed(IpAddress dvipa) {
   const auto found = owned_.find(dvipa);
   if (found == owned_.end()) return;
   broadcast_vipa_list();
@@ -61,7 +61,7 @@ void OwnerRole::backups_changed(Ipv4Address dvipa) {
 void OwnerRole::link_up(const xcf::v1::Hello& hello) {
   links_[hello.node()] = hello;
   parts_.readiness.link_up({.node = NodeId(static_cast<std::uint16_t>(hello.node_id())),
-                            .xcf_address = Ipv4Address(hello.xcf_address()),
+                            .xcf_address = IpAddress(hello.xcf_address()),
                             .ipsec = hello.ipsec(),
                             .distributed_ipsec = hello.distributed_ipsec()});
   send_vipa_list(hello.node());
@@ -79,7 +79,7 @@ void OwnerRole::link_down(const std::string& node) {
 }
 
 // Spec B3: potential targets that have shadow caches, and backups.
-void OwnerRole::refresh_members(Ipv4Address dvipa, Owned& owned) {
+void OwnerRole::refresh_members(IpAddress dvipa, Owned& owned) {
   std::set<std::string> wanted;
   const auto targets = parts_.readiness.potential_targets(dvipa);
   for (const auto& [name, hello] : links_) {
@@ -135,13 +135,13 @@ void OwnerRole::broadcast_vipa_list() {
   for (const auto& [name, hello] : links_) send_vipa_list(name);
 }
 
-OwnerRole::Owned* OwnerRole::find(Ipv4Address dvipa, Epoch epoch) {
+OwnerRole::Owned* OwnerRole::find(IpAddress dvipa, Epoch epoch) {
   const auto found = owned_.find(dvipa);
   return found == owned_.end() || found->second.epoch != epoch ? nullptr : &found->second;
 }
 
 void OwnerRole::listener(const std::string& node, NodeId id, const xcf::v1::ListenerUpdate& update) {
-  const Ipv4Address dvipa(update.dvipa());
+  const IpAddress dvipa(update.dvipa());
   if (find(dvipa, Epoch(update.epoch())) == nullptr || update.port() > 65535) return;
   if (!parts_.readiness.listener(id, dvipa, static_cast<std::uint16_t>(update.port()), update.listening())) return;
   parts_.log.info("{} {} for {}:{}", node, update.listening() ? "is ready" : "is no longer ready",
@@ -150,15 +150,15 @@ void OwnerRole::listener(const std::string& node, NodeId id, const xcf::v1::List
 }
 
 void OwnerRole::acknowledged(const std::string& node, const xcf::v1::Ack& ack) {
-  Owned* owned = find(Ipv4Address(ack.dvipa()), Epoch(ack.epoch()));
+  Owned* owned = find(IpAddress(ack.dvipa()), Epoch(ack.epoch()));
   if (owned == nullptr) return;
   if (const auto refusal = owned->installation->acknowledged(node, ack)) {
-    parts_.log.error("{} refused SAs or filters of {}: {}", node, Ipv4Address(ack.dvipa()).to_string(), *refusal);
+    parts_.log.error("{} refused SAs or filters of {}: {}", node, IpAddress(ack.dvipa()).to_string(), *refusal);
   }
 }
 
 void OwnerRole::pull(const std::string& node, const xcf::v1::Pull& pull) {
-  Owned* owned = find(Ipv4Address(pull.dvipa()), Epoch(pull.epoch()));
+  Owned* owned = find(IpAddress(pull.dvipa()), Epoch(pull.epoch()));
   if (owned == nullptr) return;
   if (auto install = owned->installation->answer(node, pull)) {
     xcf::v1::Envelope envelope;
@@ -172,7 +172,7 @@ void OwnerRole::pull(const std::string& node, const xcf::v1::Pull& pull) {
 
 void OwnerRole::lifesize_report(const std::string& node, const xcf::v1::LifesizeReport& report) {
   static_cast<void>(node);
-  if (find(Ipv4Address(report.dvipa()), Epoch(report.epoch())) == nullptr) return;
+  if (find(IpAddress(report.dvipa()), Epoch(report.epoch())) == nullptr) return;
   for (const auto& used : report.used()) {
     lifesize_.used(SaId(used.sa()), {.bytes = used.bytes(), .packets = used.packets()}, parts_.executor.now());
   }
@@ -190,7 +190,7 @@ void OwnerRole::tell_expired() {
     if (sa == nullptr) continue;
     const bool hard = due.expiry == ike::Expiry::kHard;
     const ike::SaName name = ike::name_of(*sa);
-    const Ipv4Address source = sa->direction == ipsec::Direction::kInbound ? sa->remote : sa->local;
+    const IpAddress source = sa->direction == ipsec::Direction::kInbound ? sa->remote : sa->local;
     parts_.log.info("SA {:#010x} of {} has reached its {} limit", name.spi.value(), sa->tunnel,
                     hard ? "hard" : "soft");
     if (parts_.ike == nullptr || !parts_.ike->expire(name, source, due.expiry)) lifesize_.retry(due);
@@ -216,7 +216,7 @@ void OwnerRole::tick() { tell_expired(); }
 
 // ---- what the IKE daemon asks ----
 
-Result<OwnerRole::Owned*> OwnerRole::owned_by_us(Ipv4Address dvipa) {
+Result<OwnerRole::Owned*> OwnerRole::owned_by_us(IpAddress dvipa) {
   const auto found = owned_.find(dvipa);
   if (found != owned_.end()) return &found->second;
   return fail(fmt::format("{} is not a DVIPA that this node owns", dvipa.to_string()));
@@ -251,7 +251,7 @@ void OwnerRole::ike_disconnected(const std::string& reason) {
   parts_.log.warning("charon is away ({}): SAs stay, nothing is negotiated or rekeyed", reason);
 }
 
-Result<Spi> OwnerRole::allocate_spi(Ipv4Address dvipa, Ipv4Address peer) {
+Result<Spi> OwnerRole::allocate_spi(IpAddress dvipa, IpAddress peer) {
   static_cast<void>(peer);
   auto owned = owned_by_us(dvipa);
   if (!owned) return tl::unexpected(owned.error());

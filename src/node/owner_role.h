@@ -55,11 +55,11 @@ class OwnerRole final : public ike::IkeEvents {
   explicit OwnerRole(Parts parts) : parts_(std::move(parts)) {}
 
   // ---- ownership ----
-  void became_owner(Ipv4Address dvipa, Epoch epoch);
-  void lost(Ipv4Address dvipa);
+  void became_owner(IpAddress dvipa, Epoch epoch);
+  void lost(IpAddress dvipa);
   /// Backups of an owned DVIPA have come or gone.
-  void backups_changed(Ipv4Address dvipa);
-  [[nodiscard]] bool owns(Ipv4Address dvipa) const { return owned_.contains(dvipa); }
+  void backups_changed(IpAddress dvipa);
+  [[nodiscard]] bool owns(IpAddress dvipa) const { return owned_.contains(dvipa); }
 
   // ---- members ----
   void link_up(const xcf::v1::Hello& hello);
@@ -84,14 +84,14 @@ class OwnerRole final : public ike::IkeEvents {
     std::unique_ptr<ike::Installation> installation;
     std::set<std::string> members;  // that get its SAs and filters
   };
-  [[nodiscard]] const std::map<Ipv4Address, Owned>& owned() const { return owned_; }
+  [[nodiscard]] const std::map<IpAddress, Owned>& owned() const { return owned_; }
   [[nodiscard]] const ike::Lifesize& lifesize() const { return lifesize_; }
   [[nodiscard]] const std::string& charon() const { return charon_; }
 
   // ---- ike::IkeEvents ----
   void ike_connected(const std::string& daemon, bool restarted) override;
   void ike_disconnected(const std::string& reason) override;
-  Result<Spi> allocate_spi(Ipv4Address dvipa, Ipv4Address peer) override;
+  Result<Spi> allocate_spi(IpAddress dvipa, IpAddress peer) override;
   Result<void> add_sa(ipsec::SaParameters sa) override;
   Result<void> update_sa(ike::SaName name, const ike::SaPath& path) override;
   Result<ike::SaUse> query_sa(ike::SaName name) override;
@@ -104,8 +104,8 @@ class OwnerRole final : public ike::IkeEvents {
   void ike_warning(const std::string& text) override;
 
  private:
-  Owned* find(Ipv4Address dvipa, Epoch epoch);
-  Result<Owned*> owned_by_us(Ipv4Address dvipa);
+  Owned* find(IpAddress dvipa, Epoch epoch);
+  Result<Owned*> owned_by_us(IpAddress dvipa);
   /// The DVIPA and SA that the IKE daemon means.
   struct Named {
     Owned* owned = nullptr;
@@ -114,14 +114,14 @@ class OwnerRole final : public ike::IkeEvents {
   Named named(ike::SaName name);
   const ipsec::SaParameters* find_sa(SaId id) const;
   void remove_sa(SaId id);
-  void refresh_members(Ipv4Address dvipa, Owned& owned);
+  void refresh_members(IpAddress dvipa, Owned& owned);
   void flush_outgoing(Owned& owned);
   void send_vipa_list(const std::string& node);
   void broadcast_vipa_list();
   void tell_expired();
 
   Parts parts_;
-  std::map<Ipv4Address, Owned> owned_;
+  std::map<IpAddress, Owned> owned_;
   std::map<std::string, xcf::v1::Hello> links_;  // that are up
   ike::Lifesize lifesize_;
   std::string charon_;  // its own description; empty: away

@@ -24,7 +24,7 @@ using testing::IsEmpty;
 using testing::SizeIs;
 
 constexpr NodeId kSelf(1);
-constexpr Ipv4Address kPeer(0xc0000201);
+constexpr IpAddress kPeer(0xc0000201);
 
 NodeConfig config_for_test() {
   NodeConfig config;
@@ -107,8 +107,8 @@ class OwnerRoleTest : public testing::Test {
   vipa::Ownership ownership{*facility,
                             executor,
                             {.cluster = "c1", .definition = config.definition},
-                            {.became_owner = [](Ipv4Address, Epoch) {},
-                             .lost = [](Ipv4Address, const std::string&) {},
+                            {.became_owner = [](IpAddress, Epoch) {},
+                             .lost = [](IpAddress, const std::string&) {},
                              .changed = [](const vipa::DvipaState&) {},
                              .note = [](const std::string&) {}}};
   vipa::Readiness readiness{kSelf};
@@ -117,7 +117,7 @@ class OwnerRoleTest : public testing::Test {
   Ceilings ceilings{*facility,
                     executor,
                     "/testudo/c1/",
-                    [this](Ipv4Address a) { return ownership.owner_key(a); },
+                    [this](IpAddress a) { return ownership.owner_key(a); },
                     [this](SaId sa, SeqNo last) { reserved.emplace_back(sa, last); },
                     [](const std::string&) {}};
   int tables_changed = 0;
@@ -145,7 +145,7 @@ TEST_F(OwnerRoleTest, BringsANewMemberUpToDate) {
   ASSERT_GE(sent.size(), 2u);
   ASSERT_TRUE(sent[0].message.has_vipa_list());
   const auto& dvipa = sent[0].message.vipa_list().dvipas(0);
-  EXPECT_EQ(Ipv4Address(dvipa.address()), kDvipa);
+  EXPECT_EQ(IpAddress(dvipa.address()), kDvipa);
   EXPECT_EQ(Epoch(dvipa.epoch()), epoch);
   EXPECT_THAT(dvipa.ports(), ElementsAre(443));
   const auto& install = sent[1].message.install();
@@ -199,11 +199,11 @@ TEST_F(OwnerRoleTest, InstallsAnSaHereAndAtTheMembers) {
 
 TEST_F(OwnerRoleTest, InstallsNothingThatIsNotItsOwn) {
   auto sa = sa_of(0, Direction::kInbound, 0x1001);
-  sa.local = Ipv4Address(0xc0000265);
+  sa.local = IpAddress(0xc0000265);
   const auto done = role.add_sa(std::move(sa));
   ASSERT_FALSE(done);
   EXPECT_THAT(done.error().message, HasSubstr("192.0.2.101 is not a DVIPA that this node owns"));
-  EXPECT_FALSE(role.allocate_spi(Ipv4Address(0xc0000265), kPeer));
+  EXPECT_FALSE(role.allocate_spi(IpAddress(0xc0000265), kPeer));
   auto bad = sa_of(0, Direction::kInbound, 0x1002);
   bad.key = Secret(3);
   target("t1", 2);

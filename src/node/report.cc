@@ -37,10 +37,10 @@ std::string port_range(std::uint32_t first, std::uint32_t last) {
 }
 
 std::string prefix(std::uint32_t address, std::uint32_t length) {
-  return Ipv4Prefix{Ipv4Address(address), static_cast<std::uint8_t>(length)}.to_string();
+  return IpPrefix{IpAddress(address), static_cast<std::uint8_t>(length)}.to_string();
 }
 
-json filter_json(const xcf::v1::Filter& filter, Ipv4Address dvipa) {
+json filter_json(const xcf::v1::Filter& filter, IpAddress dvipa) {
   static constexpr const char* kActions[] = {"deny", "permit", "protect"};
   return {{"id", filter.id()},
           {"dvipa", dvipa.to_string()},
@@ -151,7 +151,7 @@ json Report::dvipas() const {
   return list;
 }
 
-json Report::dvipa(Ipv4Address address, const OwnerRole::Owned& owned) const {
+json Report::dvipa(IpAddress address, const OwnerRole::Owned& owned) const {
   json backups = json::array();
   if (const auto state = node_.ownership_.dvipa(address)) {
     for (const auto& backup : state->backups) backups.push_back({{"name", backup.node}, {"rank", backup.rank}});
@@ -168,7 +168,7 @@ json Report::dvipa(Ipv4Address address, const OwnerRole::Owned& owned) const {
           {"targets_ready", std::move(ready)}};
 }
 
-json Report::dvipa(Ipv4Address address, const ShadowRole::Dvipa& shadow) const {
+json Report::dvipa(IpAddress address, const ShadowRole::Dvipa& shadow) const {
   json backups = json::array();
   std::string role = "none";
   if (const auto state = node_.ownership_.dvipa(address)) {
@@ -254,7 +254,7 @@ json Report::sa(SaId id, const LocalSas::Entry& entry, const std::vector<sequenc
 }
 
 json Report::filters() const {
-  std::vector<std::pair<Ipv4Address, xcf::v1::Filter>> all;
+  std::vector<std::pair<IpAddress, xcf::v1::Filter>> all;
   if (node_.owner_) {
     for (const auto& [address, owned] : node_.owner_->owned()) {
       for (const xcf::v1::Filter& filter : owned.installation->filters()) all.emplace_back(address, filter);

@@ -24,8 +24,8 @@ class Report {
  private:
   [[nodiscard]] nlohmann::json members() const;
   [[nodiscard]] nlohmann::json dvipas() const;
-  [[nodiscard]] nlohmann::json dvipa(Ipv4Address address, const OwnerRole::Owned& owned) const;
-  [[nodiscard]] nlohmann::json dvipa(Ipv4Address address, const ShadowRole::Dvipa& shadow) const;
+  [[nodiscard]] nlohmann::json dvipa(IpAddress address, const OwnerRole::Owned& owned) const;
+  [[nodiscard]] nlohmann::json dvipa(IpAddress address, const ShadowRole::Dvipa& shadow) const;
   [[nodiscard]] nlohmann::json warnings() const;
   [[nodiscard]] nlohmann::json sa(SaId id, const LocalSas::Entry& entry,
                                   const std::vector<sequence::SequencerInfo>& leases) const;

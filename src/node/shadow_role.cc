@@ -18,28 +18,28 @@ constexpr Duration kPullAgain = 20ms;
 // ---- VIPAList (spec A3) ----
 
 void ShadowRole::vipa_list(const xcf::v1::Hello& from, const xcf::v1::VipaList& list) {
-  std::set<Ipv4Address> named;
+  std::set<IpAddress> named;
   bool changed = false;
   for (const xcf::v1::Dvipa& record : list.dvipas()) {
-    named.insert(Ipv4Address(record.address()));
+    named.insert(IpAddress(record.address()));
     changed |= learn(from, record);
   }
-  std::vector<Ipv4Address> gone;
+  std::vector<IpAddress> gone;
   for (const auto& [address, dvipa] : dvipas_) {
     if (dvipa.owner == from.node() && !named.contains(address)) gone.push_back(address);
   }
-  for (const Ipv4Address address : gone) forget(address);
+  for (const IpAddress address : gone) forget(address);
   if (!changed && gone.empty()) return;
   parts_.dvipas_changed();
   parts_.tables_changed();
-  for (const Ipv4Address address : named) {
+  for (const IpAddress address : named) {
     const auto found = dvipas_.find(address);
     if (found != dvipas_.end() && found->second.owner == from.node()) tell_listeners(address, found->second);
   }
 }
 
 bool ShadowRole::learn(const xcf::v1::Hello& from, const xcf::v1::Dvipa& record) {
-  const Ipv4Address address(record.address());
+  const IpAddress address(record.address());
   const Epoch epoch(record.epoch());
   Epoch& newest = newest_epochs_[address];
   if (epoch < newest) {
@@ -69,7 +69,7 @@ bool ShadowRole::learn(const xcf::v1::Hello& from, const xcf::v1::Dvipa& record)
   return true;
 }
 
-void ShadowRole::forget(Ipv4Address address) {
+void ShadowRole::forget(IpAddress address) {
   parts_.log.info("{} is no longer owned by {}", address.to_string(), dvipas_.at(address).owner);
   dvipas_.erase(address);
   parts_.local_sas.remove_others(address, Epoch(0), NodeId(0), parts_.executor.now());
@@ -78,7 +78,7 @@ void ShadowRole::forget(Ipv4Address address) {
 // ---- SAs and filters (spec B4, B5) ----
 
 std::string ShadowRole::why_refused(const xcf::v1::Hello& from, const xcf::v1::Install& install) const {
-  const Ipv4Address address(install.dvipa());
+  const IpAddress address(install.dvipa());
   const auto found = dvipas_.find(address);
   if (found == dvipas_.end()) return fmt::format("{} is no DVIPA that this node knows", address.to_string());
   if (found->second.owner != from.node() || found->second.epoch != Epoch(install.epoch())) {
@@ -97,7 +97,7 @@ void ShadowRole::install(const xcf::v1::Hello& from, xcf::v1::Install install) {
   ack.set_epoch(install.epoch());
   ack.set_refused(why_refused(from, install));
   if (ack.refused().empty()) {
-    if (const auto done = apply(dvipas_.at(Ipv4Address(install.dvipa())), install); !done) {
+    if (const auto done = apply(dvipas_.at(IpAddress(install.dvipa())), install); !done) {
       ack.set_refused(done.error().message);
     }
   }
@@ -107,7 +107,7 @@ void ShadowRole::install(const xcf::v1::Hello& from, xcf::v1::Install install) {
 }
 
 Result<void> ShadowRole::apply(Dvipa& dvipa, const xcf::v1::Install& install) {
-  const Ipv4Address address(install.dvipa());
+  const IpAddress address(install.dvipa());
   const Time now = parts_.executor.now();
   if (install.replace_all()) drop_unlisted(address, dvipa, install);
   Result<void> result;
@@ -126,7 +126,7 @@ Result<void> ShadowRole::apply(Dvipa& dvipa, const xcf::v1::Install& install) {
 }
 
 // What the owner still has stays as it is, with its replay window; the rest goes.
-void ShadowRole::drop_unlisted(Ipv4Address address, Dvipa& dvipa, const xcf::v1::Install& install) {
+void ShadowRole::drop_unlisted(IpAddress address, Dvipa& dvipa, const xcf::v1::Install& install) {
   std::set<SaId> listed;
   for (const xcf::v1::Sa& sa : install.sas()) listed.insert(SaId(sa.id()));
   std::vector<SaId> gone;
@@ -137,7 +137,7 @@ void ShadowRole::drop_unlisted(Ipv4Address address, Dvipa& dvipa, const xcf::v1:
   dvipa.filters.clear();
 }
 
-void ShadowRole::unknown_spi(Ipv4Address address, Spi spi, Ipv4Address remote) {
+void ShadowRole::unknown_spi(IpAddress address, Spi spi, IpAddress remote) {
   const auto found = dvipas_.find(address);
   if (found == dvipas_.end()) return;
   const Time now = parts_.executor.now();
@@ -156,12 +156,12 @@ void ShadowRole::unknown_spi(Ipv4Address address, Spi spi, Ipv4Address remote) {
 
 void ShadowRole::refused(const std::string& node, const xcf::v1::Refused& refused) {
   parts_.log.warning("{} refused our {} for {}: it knows epoch {}", node, refused.what(),
-                     Ipv4Address(refused.dvipa()).to_string(), refused.epoch());
+                     IpAddress(refused.dvipa()).to_string(), refused.epoch());
 }
 
 // ---- listeners (spec A4) ----
 
-std::set<std::uint16_t> ShadowRole::distributed_listeners(Ipv4Address address, const Dvipa& dvipa) const {
+std::set<std::uint16_t> ShadowRole::distributed_listeners(IpAddress address, const Dvipa& dvipa) const {
   std::set<std::uint16_t> ports;
   for (const io::Listener& listener : listeners_) {
     if (!listener.address.is_unspecified() && listener.address != address) continue;
@@ -172,7 +172,7 @@ std::set<std::uint16_t> ShadowRole::distributed_listeners(Ipv4Address address, c
   return ports;
 }
 
-void ShadowRole::tell_listeners(Ipv4Address address, Dvipa& dvipa) {
+void ShadowRole::tell_listeners(IpAddress address, Dvipa& dvipa) {
   const auto ports = distributed_listeners(address, dvipa);
   const auto tell = [&](std::uint16_t port, bool listening) {
     xcf::v1::Envelope envelope;
@@ -207,7 +207,7 @@ void ShadowRole::link_up(const std::string& node) {
 // ---- lifesize (spec D2, E4) ----
 
 void ShadowRole::used(const std::vector<LocalSas::Use>& uses) {
-  std::map<Ipv4Address, xcf::v1::Envelope> reports;
+  std::map<IpAddress, xcf::v1::Envelope> reports;
   for (const LocalSas::Use& use : uses) {
     const auto found = dvipas_.find(use.dvipa);
     if (found == dvipas_.end()) continue;

@@ -48,7 +48,7 @@ class ShadowRole {
   /// The TCP ports with a listening socket on this host. Changes go to the owners.
   void listening(const std::set<io::Listener>& listeners);
   /// A forwarded packet needs an SA that is not here.
-  void unknown_spi(Ipv4Address dvipa, Spi spi, Ipv4Address remote);
+  void unknown_spi(IpAddress dvipa, Spi spi, IpAddress remote);
   /// Reports use to the SAs' owners.
   void used(const std::vector<LocalSas::Use>& uses);
 
@@ -60,22 +60,22 @@ class ShadowRole {
     std::map<std::uint64_t, xcf::v1::Filter> filters;  // by id
     std::set<std::uint16_t> listening;                 // told to the owner
   };
-  [[nodiscard]] const std::map<Ipv4Address, Dvipa>& dvipas() const { return dvipas_; }
+  [[nodiscard]] const std::map<IpAddress, Dvipa>& dvipas() const { return dvipas_; }
 
  private:
   bool learn(const xcf::v1::Hello& from, const xcf::v1::Dvipa& record);
-  void forget(Ipv4Address address);
+  void forget(IpAddress address);
   [[nodiscard]] std::string why_refused(const xcf::v1::Hello& from, const xcf::v1::Install& install) const;
   Result<void> apply(Dvipa& dvipa, const xcf::v1::Install& install);
-  void drop_unlisted(Ipv4Address address, Dvipa& dvipa, const xcf::v1::Install& install);
-  void tell_listeners(Ipv4Address address, Dvipa& dvipa);
-  [[nodiscard]] std::set<std::uint16_t> distributed_listeners(Ipv4Address address, const Dvipa& dvipa) const;
+  void drop_unlisted(IpAddress address, Dvipa& dvipa, const xcf::v1::Install& install);
+  void tell_listeners(IpAddress address, Dvipa& dvipa);
+  [[nodiscard]] std::set<std::uint16_t> distributed_listeners(IpAddress address, const Dvipa& dvipa) const;
 
   Parts parts_;
-  std::map<Ipv4Address, Dvipa> dvipas_;
-  std::map<Ipv4Address, Epoch> newest_epochs_;  // also of DVIPAs that nobody owns at the moment
+  std::map<IpAddress, Dvipa> dvipas_;
+  std::map<IpAddress, Epoch> newest_epochs_;  // also of DVIPAs that nobody owns at the moment
   std::set<io::Listener> listeners_;
-  std::map<std::pair<Spi, Ipv4Address>, Time> pulled_;  // not asked for again within a short time
+  std::map<std::pair<Spi, IpAddress>, Time> pulled_;  // not asked for again within a short time
 };
 
 }  // namespace testudo::node

@@ -23,13 +23,13 @@ using testing::HasSubstr;
 using testing::IsEmpty;
 using testing::SizeIs;
 
-constexpr Ipv4Address kOtherDvipa(0xc0000265);
+constexpr IpAddress kOtherDvipa(0xc0000265);
 
 class ShadowRoleTest : public testing::Test {
  protected:
   xcf::v1::Hello owner = hello_of("owner", 1), rival = hello_of("rival", 2);
 
-  static xcf::v1::Dvipa record(Ipv4Address address, Epoch epoch, std::initializer_list<std::uint32_t> ports) {
+  static xcf::v1::Dvipa record(IpAddress address, Epoch epoch, std::initializer_list<std::uint32_t> ports) {
     xcf::v1::Dvipa dvipa;
     dvipa.set_address(address.value());
     dvipa.set_epoch(epoch.value());
@@ -98,7 +98,7 @@ class ShadowRoleTest : public testing::Test {
     for (const auto& sent : bus.take()) {
       if (!sent.message.has_listener()) continue;
       const auto& update = sent.message.listener();
-      EXPECT_EQ(Epoch(update.epoch()), shadow.dvipas().at(Ipv4Address(update.dvipa())).epoch);
+      EXPECT_EQ(Epoch(update.epoch()), shadow.dvipas().at(IpAddress(update.dvipa())).epoch);
       texts.push_back(sent.to + (update.listening() ? " +" : " -") + std::to_string(update.port()));
     }
     return texts;
@@ -148,7 +148,7 @@ TEST_F(ShadowRoleTest, RefusesAnEpochThatIsOver) {
     EXPECT_EQ(sent[0].to, "rival");
     ASSERT_TRUE(sent[0].message.has_refused());
     EXPECT_EQ(Epoch(sent[0].message.refused().epoch()), kEpoch);
-    EXPECT_EQ(Ipv4Address(sent[0].message.refused().dvipa()), kDvipa);
+    EXPECT_EQ(IpAddress(sent[0].message.refused().dvipa()), kDvipa);
     if (owner_gone) {
       EXPECT_FALSE(shadow.dvipas().contains(kDvipa));
     } else {
@@ -237,7 +237,7 @@ TEST_F(ShadowRoleTest, ReplacingAllKeepsWhatIsListed) {
 // Spec A4.
 TEST_F(ShadowRoleTest, TellsOfDistributedListeners) {
   learn();
-  const Ipv4Address any;
+  const IpAddress any;
   shadow.listening({{any, 443}, {any, 22}, {kDvipa, 80}, {kOtherDvipa, 8080}});
   EXPECT_THAT(told(), ElementsAre("owner +80", "owner +443"));
   shadow.listening({{any, 443}, {any, 22}, {kDvipa, 80}});
@@ -255,7 +255,7 @@ TEST_F(ShadowRoleTest, TellsOfDistributedListeners) {
 TEST_F(ShadowRoleTest, TellsOfAllListenersWhenAllPortsAreDistributed) {
   auto all = record(kDvipa, kEpoch, {});
   all.set_all_ports(true);
-  shadow.listening({{Ipv4Address(), 22}, {kDvipa, 80}});
+  shadow.listening({{IpAddress(), 22}, {kDvipa, 80}});
   list(owner, {all});
   EXPECT_THAT(told(), ElementsAre("owner +22", "owner +80"));
 }
@@ -263,9 +263,9 @@ TEST_F(ShadowRoleTest, TellsOfAllListenersWhenAllPortsAreDistributed) {
 TEST_F(ShadowRoleTest, TellsAgainWhatTheLinkDidNotTake) {
   learn();
   bus.up = false;
-  shadow.listening({{Ipv4Address(), 443}});
+  shadow.listening({{IpAddress(), 443}});
   bus.up = true;
-  shadow.listening({{Ipv4Address(), 443}});
+  shadow.listening({{IpAddress(), 443}});
   EXPECT_THAT(told(), ElementsAre("owner +443"));
   bus.up = false;
   shadow.listening({});
@@ -276,7 +276,7 @@ TEST_F(ShadowRoleTest, TellsAgainWhatTheLinkDidNotTake) {
 
 TEST_F(ShadowRoleTest, PullsNotTooOften) {
   learn();
-  const Ipv4Address peer(0xc0000201);
+  const IpAddress peer(0xc0000201);
   shadow.unknown_spi(kOtherDvipa, Spi(0x1001), peer);  // nobody's
   EXPECT_THAT(bus.take(), IsEmpty());
   shadow.unknown_spi(kDvipa, Spi(0x1001), peer);
@@ -284,10 +284,10 @@ TEST_F(ShadowRoleTest, PullsNotTooOften) {
   ASSERT_THAT(sent, SizeIs(1));
   EXPECT_EQ(sent[0].to, "owner");
   const auto& pull = sent[0].message.pull();
-  EXPECT_EQ(Ipv4Address(pull.dvipa()), kDvipa);
+  EXPECT_EQ(IpAddress(pull.dvipa()), kDvipa);
   EXPECT_EQ(Epoch(pull.epoch()), kEpoch);
   EXPECT_EQ(pull.spi(), 0x1001u);
-  EXPECT_EQ(Ipv4Address(pull.remote()), peer);
+  EXPECT_EQ(IpAddress(pull.remote()), peer);
   for (int i = 0; i < 100; ++i) {
     shadow.unknown_spi(kDvipa, Spi(0x1001), peer);
     executor.run_for(1ms);
@@ -304,7 +304,7 @@ TEST_F(ShadowRoleTest, ReportsUseToEachOwner) {
   shadow.used({{.sa = SaId(1), .dvipa = kDvipa, .used = {.bytes = 100, .packets = 1}},
                {.sa = SaId(5), .dvipa = kOtherDvipa, .used = {.bytes = 5, .packets = 5}},
                {.sa = SaId(2), .dvipa = kDvipa, .used = {.bytes = 200, .packets = 2}},
-               {.sa = SaId(9), .dvipa = Ipv4Address(1), .used = {.bytes = 1, .packets = 1}}});
+               {.sa = SaId(9), .dvipa = IpAddress(1), .used = {.bytes = 1, .packets = 1}}});
   const auto sent = bus.take();
   ASSERT_THAT(sent, SizeIs(2));
   EXPECT_EQ(sent[0].to, "owner");

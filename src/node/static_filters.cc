@@ -26,9 +26,9 @@ xcf::v1::Filter filter_of(const StaticFilter& rule, bool outbound, const Range& 
   filter.set_priority(rule.priority);
   filter.set_action(action_of(rule.action));
   filter.set_protocol(rule.protocol);
-  const Ipv4Prefix dvipa{rule.dvipa, 32};
-  const Ipv4Prefix& source = outbound ? dvipa : rule.remote;
-  const Ipv4Prefix& destination = outbound ? rule.remote : dvipa;
+  const IpPrefix dvipa{rule.dvipa, 32};
+  const IpPrefix& source = outbound ? dvipa : rule.remote;
+  const IpPrefix& destination = outbound ? rule.remote : dvipa;
   const Range& source_ports = outbound ? own : remote;
   const Range& destination_ports = outbound ? remote : own;
   filter.set_source(source.address.value());
@@ -44,7 +44,7 @@ xcf::v1::Filter filter_of(const StaticFilter& rule, bool outbound, const Range& 
 
 }  // namespace
 
-std::vector<xcf::v1::Filter> static_filters(const std::vector<StaticFilter>& rules, Ipv4Address dvipa) {
+std::vector<xcf::v1::Filter> static_filters(const std::vector<StaticFilter>& rules, IpAddress dvipa) {
   std::vector<xcf::v1::Filter> filters;
   for (const StaticFilter& rule : rules) {
     if (rule.dvipa != dvipa) continue;

@@ -12,6 +12,6 @@ namespace testudo::node {
 
 /// One filter per direction and pair of port ranges; without ids. A rule's ports are the DVIPA's side.
 [[nodiscard]] std::vector<xcf::v1::Filter> static_filters(const std::vector<StaticFilter>& rules,
-                                                          Ipv4Address dvipa);
+                                                          IpAddress dvipa);
 
 }  // namespace testudo::node

@@ -11,7 +11,7 @@
 namespace testudo::node {
 namespace {
 
-constexpr Ipv4Address kDvipa(0xc0000264), kOther(0xc0000265);
+constexpr IpAddress kDvipa(0xc0000264), kOther(0xc0000265);
 
 /// "in permit 6 10.0.0.0/8:0-65535 > 192.0.2.100/32:80-80 @5"
 std::string text(const xcf::v1::Filter& f) {
@@ -19,15 +19,15 @@ std::string text(const xcf::v1::Filter& f) {
                      std::string_view(f.action() == xcf::v1::Filter::PERMIT    ? "permit"
                                       : f.action() == xcf::v1::Filter::PROTECT ? "protect"
                                                                                : "deny"),
-                     f.protocol(), Ipv4Address(f.source()).to_string(), f.source_prefix(), f.source_port_first(),
-                     f.source_port_last(), Ipv4Address(f.destination()).to_string(), f.destination_prefix(),
+                     f.protocol(), IpAddress(f.source()).to_string(), f.source_prefix(), f.source_port_first(),
+                     f.source_port_last(), IpAddress(f.destination()).to_string(), f.destination_prefix(),
                      f.destination_port_first(), f.destination_port_last(), f.priority(), f.id() != 0 ? " id" : "");
 }
 
 TEST(StaticFilters, ByTable) {
   using Action = StaticFilter::Action;
   using Direction = StaticFilter::Direction;
-  const Ipv4Prefix net{Ipv4Address(0x0a000000), 8};
+  const IpPrefix net{IpAddress(0x0a000000), 8};
   struct Row {
     StaticFilter rule;
     std::vector<std::string> filters;

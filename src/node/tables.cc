@@ -30,8 +30,8 @@ policy::Filter filter_of(const xcf::v1::Filter& message) {
   filter.priority = message.priority();
   filter.action = action_of(message.action());
   filter.tunnel = message.tunnel();
-  filter.source = {Ipv4Address(message.source()), static_cast<std::uint8_t>(message.source_prefix())};
-  filter.destination = {Ipv4Address(message.destination()),
+  filter.source = {IpAddress(message.source()), static_cast<std::uint8_t>(message.source_prefix())};
+  filter.destination = {IpAddress(message.destination()),
                         static_cast<std::uint8_t>(message.destination_prefix())};
   filter.protocol = static_cast<std::uint8_t>(message.protocol());
   filter.source_ports = port_range(message.source_port_first(), message.source_port_last());
@@ -39,7 +39,7 @@ policy::Filter filter_of(const xcf::v1::Filter& message) {
   return filter;
 }
 
-distributor::Dvipa owned_dvipa(NodeId self, Ipv4Address address, Epoch epoch,
+distributor::Dvipa owned_dvipa(NodeId self, IpAddress address, Epoch epoch,
                                const std::vector<std::uint16_t>& ports, bool all_ports,
                                const vipa::Readiness& readiness) {
   distributor::Dvipa dvipa{
@@ -74,7 +74,7 @@ std::shared_ptr<const distributor::Distribution> make_distribution(
     const std::map<NodeId, xcf::v1::Hello>& members) {
   std::vector<distributor::Member> reachable;
   for (const auto& [id, hello] : members) {
-    const Ipv4Address address(hello.xcf_address());
+    const IpAddress address(hello.xcf_address());
     reachable.push_back({.node = id,
                          .data = {address, static_cast<std::uint16_t>(hello.data_port())},
                          .fast = {address, static_cast<std::uint16_t>(hello.fast_port())}});

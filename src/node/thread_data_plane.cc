@@ -94,8 +94,8 @@ Result<path::SetDvipaPorts> ThreadDataPlane::open_sockets(const io::SteeredDvipa
 
 Result<void> ThreadDataPlane::serve(const std::vector<io::SteeredDvipa>& dvipas) {
   Result<void> result;
-  std::map<Ipv4Address, bool> wanted;
-  std::vector<Ipv4Address> owned;
+  std::map<IpAddress, bool> wanted;
+  std::vector<IpAddress> owned;
   for (const io::SteeredDvipa& dvipa : dvipas) {
     wanted[dvipa.address] = dvipa.owned;
     if (dvipa.owned) owned.push_back(dvipa.address);

@@ -20,7 +20,7 @@
 
 namespace testudo::node {
 
-inline constexpr Ipv4Address kDvipa(0xc0000264);  // 192.0.2.100
+inline constexpr IpAddress kDvipa(0xc0000264);  // 192.0.2.100
 inline constexpr Epoch kEpoch(41);
 
 class RecordingBus final : public xcf::Bus {
@@ -73,13 +73,13 @@ class RecordingIke final : public ike::IkeDaemon {
  public:
   struct Expired {
     Spi spi;
-    Ipv4Address destination, source;
+    IpAddress destination, source;
     ike::Expiry expiry;
     friend bool operator==(const Expired&, const Expired&) = default;
   };
   Result<void> start(ike::IkeEvents&) override { return {}; }
   [[nodiscard]] bool connected() const override { return here; }
-  bool expire(ike::SaName name, Ipv4Address source, ike::Expiry expiry) override {
+  bool expire(ike::SaName name, IpAddress source, ike::Expiry expiry) override {
     if (here) expired.push_back({name.spi, name.destination, source, expiry});
     return here;
   }

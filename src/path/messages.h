@@ -48,7 +48,7 @@ struct SetDistribution {
 };
 /// Sockets of one DVIPA: an owner receives and sends on them, a target only sends.
 struct SetDvipaPorts {
-  Ipv4Address dvipa;
+  IpAddress dvipa;
   std::unique_ptr<io::PacketPort> ike;    // UDP 500; null: none
   std::unique_ptr<io::PacketPort> nat_t;  // UDP 4500; null: none
 };
@@ -85,9 +85,9 @@ struct NearExhaustion {
 };
 /// A packet that the owner forwarded is for an SA that the shadow cache does not have.
 struct UnknownSpi {
-  Ipv4Address dvipa;
+  IpAddress dvipa;
   Spi spi;
-  Ipv4Address remote;
+  IpAddress remote;
 };
 struct Connections {
   std::vector<distributor::ConnectionInfo> list;

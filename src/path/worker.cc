@@ -206,7 +206,7 @@ void Worker::deliver(std::span<const wire::Outgoing> packets) {
   if (ports_.tun) ports_.tun->send(packets);
 }
 
-void Worker::unknown_spi(Ipv4Address dvipa, Spi spi, Ipv4Address remote) {
+void Worker::unknown_spi(IpAddress dvipa, Spi spi, IpAddress remote) {
   emit(UnknownSpi{.dvipa = dvipa, .spi = spi, .remote = remote});
 }
 
@@ -225,7 +225,7 @@ void Worker::send_clear(std::span<const wire::Outgoing> packets) {
   ports_.raw->send(packets);
 }
 
-Worker::DvipaPorts* Worker::ports_of(Ipv4Address dvipa) {
+Worker::DvipaPorts* Worker::ports_of(IpAddress dvipa) {
   const auto found = std::find_if(dvipa_ports_.begin(), dvipa_ports_.end(),
                                   [dvipa](const DvipaPorts& p) { return p.dvipa == dvipa; });
   return found == dvipa_ports_.end() ? nullptr : &*found;

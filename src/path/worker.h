@@ -81,7 +81,7 @@ class Worker final : private target::OutboundSink, private target::InboundSink {
  private:
   /// The sockets of one DVIPA.
   struct DvipaPorts {
-    Ipv4Address dvipa;
+    IpAddress dvipa;
     std::unique_ptr<io::PacketPort> ike;
     std::unique_ptr<io::PacketPort> nat_t;
   };
@@ -128,9 +128,9 @@ class Worker final : private target::OutboundSink, private target::InboundSink {
   void send_protected(const ipsec::SaParameters& sa, std::span<const wire::Outgoing> train) override;
   void send_clear(std::span<const wire::Outgoing> packets) override;
   void deliver(std::span<const wire::Outgoing> packets) override;
-  void unknown_spi(Ipv4Address dvipa, Spi spi, Ipv4Address remote) override;
+  void unknown_spi(IpAddress dvipa, Spi spi, IpAddress remote) override;
 
-  DvipaPorts* ports_of(Ipv4Address dvipa);
+  DvipaPorts* ports_of(IpAddress dvipa);
 
   WorkerConfig config_;
   const io::Clock& clock_;

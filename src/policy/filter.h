@@ -34,14 +34,14 @@ struct Filter {
   std::uint32_t priority = 0;  // lower is looked at first
   Action action = Action::kDeny;
   std::string tunnel;  // with kProtect
-  Ipv4Prefix source, destination;
+  IpPrefix source, destination;
   std::uint8_t protocol = 0;  // 0: any
   PortRange source_ports, destination_ports;
 };
 
 /// The selectors of one packet, of its inner header where there are two.
 struct Flow {
-  Ipv4Address source, destination;
+  IpAddress source, destination;
   std::uint8_t protocol = 0;
   /// TCP and UDP only. What has no ports matches only rules for any port: nothing says that it is inside a narrower
   /// range (RFC 4301 section 4.4.1.1, OPAQUE).

@@ -42,7 +42,7 @@ bool Rule::matches(const Flow& flow) const {
          matches_ports(destination_ports, flow, flow.destination_port);
 }
 
-std::uint64_t FilterTable::key_of(Ipv4Address address, std::uint8_t length) {
+std::uint64_t FilterTable::key_of(IpAddress address, std::uint8_t length) {
   const std::uint32_t mask = length == 0 ? 0 : ~std::uint32_t{0} << (32 - length);
   return std::uint64_t{address.value() & mask} << 8 | length;
 }
@@ -56,7 +56,7 @@ FilterTable::FilterTable(std::span<const Filter> filters, ipsec::TunnelNames& tu
   std::vector<Keyed> keyed;
   keyed.reserve(filters.size());
   for (const Filter& f : filters) {
-    const Ipv4Prefix& prefix = remote(f.direction, f);
+    const IpPrefix& prefix = remote(f.direction, f);
     keyed.push_back({f.direction, key_of(prefix.address, prefix.length), rule_of(f, keyed.size(), tunnels)});
   }
   std::ranges::sort(keyed, [](const Keyed& a, const Keyed& b) {

@@ -31,7 +31,7 @@ struct Rule {
   Action action = Action::kDeny;
   ipsec::TunnelId tunnel;  // none unless kProtect
   std::uint8_t protocol = 0;
-  Ipv4Prefix source, destination;
+  IpPrefix source, destination;
   PortRange source_ports, destination_ports;
 
   [[nodiscard]] bool matches(const Flow& flow) const;
@@ -59,7 +59,7 @@ class FilterTable {
     std::vector<std::uint8_t> lengths;                    // prefix lengths that occur
     absl::flat_hash_map<std::uint64_t, Group> by_prefix;  // key: address · length
   };
-  static std::uint64_t key_of(Ipv4Address address, std::uint8_t length);
+  static std::uint64_t key_of(IpAddress address, std::uint8_t length);
 
   std::vector<Rule> rules_;
   std::array<Side, 2> sides_;  // by Direction

@@ -12,8 +12,8 @@
 namespace testudo::policy {
 namespace {
 
-Ipv4Prefix prefix(const char* text) { return *Ipv4Prefix::parse(text); }
-Ipv4Address address(const char* text) { return *Ipv4Address::parse(text); }
+IpPrefix prefix(const char* text) { return *IpPrefix::parse(text); }
+IpAddress address(const char* text) { return *IpAddress::parse(text); }
 
 Flow tcp(const char* source, std::uint16_t source_port, const char* destination, std::uint16_t destination_port) {
   return {address(source), address(destination), wire::kProtocolTcp, true, source_port, destination_port};
@@ -135,14 +135,14 @@ std::optional<std::size_t> reference(const std::vector<Filter>& filters, Directi
   return best;
 }
 
-Ipv4Address random_address() {  // few, alike in many of their first bits
-  return Ipv4Address(0x0a000000 | *rc::gen::element<std::uint32_t>(0, 1, 2, 3, 0x100, 0x101, 0x10000, 0x800000));
+IpAddress random_address() {  // few, alike in many of their first bits
+  return IpAddress(0x0a000000 | *rc::gen::element<std::uint32_t>(0, 1, 2, 3, 0x100, 0x101, 0x10000, 0x800000));
 }
 
-Ipv4Prefix random_prefix() {
+IpPrefix random_prefix() {
   const auto length = *rc::gen::element<std::uint8_t>(0, 8, 9, 16, 24, 30, 31, 32);
   const std::uint32_t mask = length == 0 ? 0 : ~std::uint32_t{0} << (32 - length);
-  return {Ipv4Address(random_address().value() & mask), length};
+  return {IpAddress(random_address().value() & mask), length};
 }
 
 PortRange random_ports() {
@@ -222,17 +222,17 @@ TEST(FlowOf, PortsOnlyWhereThereAreSome) {
   std::vector<std::uint8_t> bytes(40);
   const auto flow = [&](std::uint8_t protocol, std::size_t payload, std::uint16_t fragment) {
     wire::build_ipv4(std::span(bytes).first<20>(),
-                     {.source = Ipv4Address(1), .destination = Ipv4Address(2), .protocol = protocol}, payload);
+                     {.source = IpAddress(1), .destination = IpAddress(2), .protocol = protocol}, payload);
     bytes[6] = static_cast<std::uint8_t>(fragment >> 8);
     bytes[7] = static_cast<std::uint8_t>(fragment);
     bytes[20] = 0x12, bytes[21] = 0x34, bytes[22] = 0x56, bytes[23] = 0x78;
     return flow_of(*wire::parse_ipv4(bytes));
   };
-  const Flow with{Ipv4Address(1), Ipv4Address(2), 6, true, 0x1234, 0x5678};
+  const Flow with{IpAddress(1), IpAddress(2), 6, true, 0x1234, 0x5678};
   EXPECT_EQ(flow(6, 20, 0), with);
   EXPECT_EQ(flow(17, 4, 0)->destination_port, 0x5678);
   EXPECT_EQ(flow(17, 3, 0), std::nullopt);
-  EXPECT_EQ(flow(1, 0, 0), (Flow{Ipv4Address(1), Ipv4Address(2), 1, false, 0, 0}));
+  EXPECT_EQ(flow(1, 0, 0), (Flow{IpAddress(1), IpAddress(2), 1, false, 0, 0}));
   EXPECT_EQ(flow(6, 20, wire::kMoreFragments), std::nullopt);
   EXPECT_EQ(flow(1, 20, 3), std::nullopt);
   EXPECT_NE(flow(6, 20, wire::kDontFragment), std::nullopt);

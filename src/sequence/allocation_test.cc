@@ -25,7 +25,7 @@ namespace testudo::sequence {
 namespace {
 
 constexpr NodeId kOwner(1);
-constexpr Ipv4Address kDvipa(1);
+constexpr IpAddress kDvipa(1);
 constexpr Epoch kEpoch(9);
 constexpr std::uint64_t kSas = 20;
 

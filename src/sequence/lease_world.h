@@ -60,7 +60,7 @@ class LeaseWorld {
 
  private:
   static constexpr NodeId kOwner{1};
-  static constexpr Ipv4Address kDvipa{0xc0000264};
+  static constexpr IpAddress kDvipa{0xc0000264};
   static constexpr Epoch kEpoch{9};
 
   struct Host {

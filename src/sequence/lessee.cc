@@ -78,7 +78,7 @@ void Lessee::remove_sa(SaId id) {
   free_.push_back(index);
 }
 
-void Lessee::set_owner(Ipv4Address dvipa, Epoch epoch, NodeId owner) {
+void Lessee::set_owner(IpAddress dvipa, Epoch epoch, NodeId owner) {
   for (Sa& sa : sas_) {
     if (!sa.present || sa.parameters.dvipa != dvipa || sa.parameters.epoch == epoch) continue;
     sa.parameters.epoch = epoch;

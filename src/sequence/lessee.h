@@ -49,7 +49,7 @@ struct LesseeConfig {
 
 /// Who sequences an SA.
 struct LeasedSa {
-  Ipv4Address dvipa;
+  IpAddress dvipa;
   Epoch epoch;
   NodeId owner;
 };
@@ -71,7 +71,7 @@ class Lessee {
   void add_sa(SaId sa, const LeasedSa& parameters);
   void remove_sa(SaId sa);
   /// Takeover: all SAs of the DVIPA are sequenced by `owner` from now on; leases of the former owner end.
-  void set_owner(Ipv4Address dvipa, Epoch epoch, NodeId owner);
+  void set_owner(IpAddress dvipa, Epoch epoch, NodeId owner);
 
   /// Up to `want` numbers; none when there is no live lease or the SA is unknown. What is missing will be asked
   /// for.

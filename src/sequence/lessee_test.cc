@@ -14,7 +14,7 @@ namespace {
 
 constexpr NodeId kSelf(2), kOwner(1);
 constexpr std::uint32_t kIncarnation = 77;
-constexpr Ipv4Address kDvipa(1);
+constexpr IpAddress kDvipa(1);
 
 std::string range(std::uint64_t first, std::uint64_t last) {
   return std::to_string(first) + "-" + std::to_string(last);

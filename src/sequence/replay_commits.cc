@@ -40,7 +40,7 @@ void ReplayCommits::remove_sa(SaId id) {
   free_.push_back(index);
 }
 
-void ReplayCommits::set_owner(Ipv4Address dvipa, Epoch epoch, NodeId owner) {
+void ReplayCommits::set_owner(IpAddress dvipa, Epoch epoch, NodeId owner) {
   for (Sa& sa : sas_) {
     if (!sa.present || sa.parameters.dvipa != dvipa) continue;
     sa.parameters.epoch = epoch;

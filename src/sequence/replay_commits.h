@@ -26,7 +26,7 @@
 namespace testudo::sequence {
 
 struct CommittedSa {
-  Ipv4Address dvipa;
+  IpAddress dvipa;
   Epoch epoch;
   NodeId owner;
   std::uint32_t window = 32;  // numbers; our replay window for this inbound SA
@@ -44,7 +44,7 @@ class ReplayCommits {
   void add_sa(SaId sa, const CommittedSa& parameters);
   void remove_sa(SaId sa);
   /// Takeover: reports about the DVIPA's SAs go to `owner` from now on.
-  void set_owner(Ipv4Address dvipa, Epoch epoch, NodeId owner);
+  void set_owner(IpAddress dvipa, Epoch epoch, NodeId owner);
 
   void accepted(SaId sa, SeqNo number, Time now) { note(sa, number, true, now); }
   void rejected(SaId sa, SeqNo number, Time now) { note(sa, number, false, now); }

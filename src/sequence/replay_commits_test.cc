@@ -13,7 +13,7 @@ constexpr Time kStart = Time{} + 1s;
 class ReplayCommitsTest : public testing::Test {
  protected:
   ReplayCommitsTest() {
-    commits_.add_sa(SaId(1), {.dvipa = Ipv4Address(1), .epoch = Epoch(9), .owner = NodeId(1), .window = 64});
+    commits_.add_sa(SaId(1), {.dvipa = IpAddress(1), .epoch = Epoch(9), .owner = NodeId(1), .window = 64});
   }
 
   std::vector<wire::ReplayCommit> poll(Time now) {
@@ -57,7 +57,7 @@ TEST_F(ReplayCommitsTest, LeaveAfterFiveMilliseconds) {
 
 TEST_F(ReplayCommitsTest, GoToTheNewOwnerAfterATakeover) {
   commits_.accepted(SaId(1), SeqNo((7ull << 32) + 3), kStart);
-  commits_.set_owner(Ipv4Address(1), Epoch(12), NodeId(5));
+  commits_.set_owner(IpAddress(1), Epoch(12), NodeId(5));
   commits_.poll(kStart + 5ms, outbox_);
   EXPECT_EQ(outbox_.datagram(0).to, NodeId(5));
   EXPECT_EQ(poll(kStart + 5ms)[0].base, SeqNo(7ull << 32));

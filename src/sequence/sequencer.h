@@ -55,7 +55,7 @@ struct SequencerConfig {
 };
 
 struct SequencedSa {
-  Ipv4Address dvipa;
+  IpAddress dvipa;
   Epoch epoch;  // requests of another epoch are ignored
   SeqNo first;  // never granted before: 1, or one after the ceiling found in the coupling facility
   std::uint32_t peer_window = 32;  // numbers; the peer's replay window

@@ -9,7 +9,7 @@
 namespace testudo::sequence {
 namespace {
 
-constexpr Ipv4Address kDvipa(1);
+constexpr IpAddress kDvipa(1);
 constexpr Epoch kEpoch(9);
 
 /// `lessees` take turns; each asks for 8 numbers of each of 40 SAs in one datagram and returns what it had.

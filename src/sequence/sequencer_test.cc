@@ -35,7 +35,7 @@ class Told {
  private:
   void add(const Words& line) {
     const std::uint64_t window = number_after(line, "window"), first = number_after(line, "first");
-    sequencer_.add_sa(SaId(number_of(line[1])), {.dvipa = Ipv4Address(1),
+    sequencer_.add_sa(SaId(number_of(line[1])), {.dvipa = IpAddress(1),
                                                  .epoch = Epoch(9),
                                                  .first = SeqNo(first == 0 ? 1 : first),
                                                  .peer_window = static_cast<std::uint32_t>(window),
@@ -47,7 +47,7 @@ class Told {
     const wire::FastHeader header{.type = request ? wire::FastType::kLeaseRequest : wire::FastType::kLeaseReturn,
                                   .sender = NodeId(static_cast<std::uint16_t>(line[0][0] - 'A' + 1)),
                                   .incarnation = static_cast<std::uint32_t>(line[0].size()),
-                                  .dvipa = Ipv4Address(1),
+                                  .dvipa = IpAddress(1),
                                   .epoch = Epoch(has(line, "epoch") ? number_after(line, "epoch") : 9)};
     std::array<std::uint8_t, 100> buffer;
     wire::FastWriter writer(buffer, header);
@@ -113,7 +113,7 @@ TEST(Sequencer, HasNoTimerWhenNothingIsDue) {
   Sequencer sequencer(NodeId(1), {.sas_max = 2});
   wire::FastOutbox outbox;
   EXPECT_EQ(sequencer.next_timer(), Time::max());
-  sequencer.add_sa(SaId(1), {.dvipa = Ipv4Address(1), .epoch = Epoch(1), .first = SeqNo(1)});
+  sequencer.add_sa(SaId(1), {.dvipa = IpAddress(1), .epoch = Epoch(1), .first = SeqNo(1)});
   EXPECT_EQ(sequencer.next_timer(), Time::min());
   sequencer.tick(Time{} + 1s, outbox);
   EXPECT_EQ(sequencer.next_timer(), Time{} + 2s);  // asks for the ceiling again

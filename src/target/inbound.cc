@@ -77,7 +77,7 @@ void Inbound::esp(const wire::Packet& packet, std::span<const std::uint8_t> byte
   request.size = static_cast<std::uint32_t>(ip->payload().size());
 }
 
-void Inbound::hold(const wire::Packet& packet, Spi spi, Ipv4Address remote, Ipv4Address local, Time now) {
+void Inbound::hold(const wire::Packet& packet, Spi spi, IpAddress remote, IpAddress local, Time now) {
   Waiting* place = nullptr;
   for (Waiting& w : waiting_) {
     const bool same = w.spi == spi && w.remote == remote && w.local == local;

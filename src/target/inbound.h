@@ -36,7 +36,7 @@ class InboundSink {
   /// Plain IPv4 packets for this host's applications.
   virtual void deliver(std::span<const wire::Outgoing> packets) = 0;
   /// A packet waits for this SA.
-  virtual void unknown_spi(Ipv4Address dvipa, Spi spi, Ipv4Address remote) = 0;
+  virtual void unknown_spi(IpAddress dvipa, Spi spi, IpAddress remote) = 0;
 
  protected:
   ~InboundSink() = default;
@@ -86,7 +86,7 @@ class Inbound {
   /// The packets that wait for one SA. With no packets: a free place.
   struct Waiting {
     Spi spi;
-    Ipv4Address remote, local;
+    IpAddress remote, local;
     HoldPool::List packets;
   };
   static constexpr std::size_t kWaitingMax = 64;
@@ -95,7 +95,7 @@ class Inbound {
   void process_one(const wire::Packet& packet, Time now);
   void clear(std::span<const std::uint8_t> ip, bool filtered);
   void esp(const wire::Packet& packet, std::span<const std::uint8_t> ip, std::uint32_t sequence_high, Time now);
-  void hold(const wire::Packet& packet, Spi spi, Ipv4Address remote, Ipv4Address local, Time now);
+  void hold(const wire::Packet& packet, Spi spi, IpAddress remote, IpAddress local, Time now);
   void open(Time now);
   void finish(ipsec::DecapRequest& request, Time now);
   void deliver(std::span<const std::uint8_t> inner);

@@ -20,7 +20,7 @@ using testing::IsEmpty;
 using testing::SizeIs;
 using Report = InboundWorld::Report;
 
-constexpr Ipv4Address kPermittedNet(0x0a000101), kDeniedNet(0x0a000201), kOtherTunnelNet(0x0a000301),
+constexpr IpAddress kPermittedNet(0x0a000101), kDeniedNet(0x0a000201), kOtherTunnelNet(0x0a000301),
     kNoFilterNet(0x0a000401);
 
 /// One packet in, one verdict out.
@@ -63,7 +63,7 @@ TEST(Inbound, TakesNothingButFromTheOwner) {
   world.install();
   const auto good = [&](std::uint32_t n) { return world.forwarded(n); };
   const auto as = [&](const Forwarding& how) { return forward(world.esp(1, world.inner(1)), how); };
-  const Endpoint stranger{Ipv4Address(0x0a4d0063), 4754};
+  const Endpoint stranger{IpAddress(0x0a4d0063), 4754};
   expect_verdicts(
       world,
       {{"not a member", good(1), stranger, Drop::kNotXcf},
@@ -71,7 +71,7 @@ TEST(Inbound, TakesNothingButFromTheOwner) {
        {"an epoch that is over", as({.epoch = Epoch(kInboundEpoch.value() - 1)}), kOwnerData, Drop::kStaleEpoch},
        {"another epoch, filtered", as({.flags = ForwardKey::kFiltered, .epoch = Epoch(kInboundEpoch.value() + 1)}),
         kOwnerData, Drop::kStaleEpoch},
-       {"not a DVIPA", as({.destination = Ipv4Address(0xc0000265)}), kOwnerData, Drop::kNotForDvipa},
+       {"not a DVIPA", as({.destination = IpAddress(0xc0000265)}), kOwnerData, Drop::kNotForDvipa},
        {"not ESP", as({.protocol = wire::kProtocolAh}), kOwnerData, Drop::kUnsupported},
        {"GRE of something else", as({.gre_protocol = 0x6558}), kOwnerData, Drop::kUnsupported},
        {"nothing", {}, kOwnerData, Drop::kMalformed},
@@ -91,7 +91,7 @@ TEST(Inbound, OpensAndChecks) {
   InboundWorld world;
   world.install();
   const auto seal = [&](std::uint64_t n, const Bytes& inner) { return forward(world.esp(n, inner), {}); };
-  const auto from = [](std::uint32_t n, Ipv4Address address) { return InboundWorld::inner(n, address); };
+  const auto from = [](std::uint32_t n, IpAddress address) { return InboundWorld::inner(n, address); };
   const auto flip = [&](std::uint32_t n, std::size_t from_end) {
     Bytes packet = world.forwarded(n);
     packet[packet.size() - from_end] ^= 1;
@@ -121,7 +121,7 @@ TEST(Inbound, OpensAndChecks) {
         Drop::kMalformed,
         {{(1ull << 32) + 103, false}}},
        {"inner destination is not the DVIPA",
-        seal(104, InboundWorld::inner(1, Ipv4Address(0x0a000001), Ipv4Address(9))),
+        seal(104, InboundWorld::inner(1, IpAddress(0x0a000001), IpAddress(9))),
         kOwnerData,
         Drop::kNotForDvipa,
         {{104, true}}},
@@ -208,12 +208,12 @@ TEST(Inbound, TakesAFullBurst) {
 // Spec A7, block 140: connections in the clear.
 TEST(Inbound, TakesClearPackets) {
   InboundWorld world;
-  const auto clear = [](Ipv4Address from, std::uint8_t flags) {
+  const auto clear = [](IpAddress from, std::uint8_t flags) {
     return forward_clear(InboundWorld::inner(1, from), flags);
   };
   Bytes fragment = InboundWorld::inner(1, kPermittedNet);
   fragment[6] = 0x20;
-  const Ipv4Address protected_net(0x0a000001);
+  const IpAddress protected_net(0x0a000001);
   const std::uint8_t filtered = ForwardKey::kFiltered;
   expect_verdicts(world, {{"permitted", clear(kPermittedNet, 0), kOwnerData, std::nullopt},
                           {"denied", clear(kDeniedNet, 0), kOwnerData, Drop::kFilterDenied},
@@ -261,7 +261,7 @@ TEST(Inbound, HoldsUntilTheSaIsThere) {
 
 TEST(Inbound, HoldsForItsSaOnly) {
   InboundWorld world;
-  world.process({world.forwarded(1), forward(world.esp(2, world.inner(2)), {.source = Ipv4Address(0xc0000202)})});
+  world.process({world.forwarded(1), forward(world.esp(2, world.inner(2)), {.source = IpAddress(0xc0000202)})});
   EXPECT_THAT(world.asked, SizeIs(2));
   world.install();
   EXPECT_THAT(world.delivered, ElementsAre(InboundWorld::inner(1)));
@@ -315,7 +315,7 @@ TEST(Inbound, HoldsNoMoreThanItMay) {
 TEST(Inbound, HoldsForSixtyFourSasAtOnce) {
   InboundWorld world;
   for (std::uint32_t i = 0; i < 65; ++i) {
-    world.process(forward(world.esp(1, world.inner(1)), {.source = Ipv4Address(0xc0000300 + i)}));
+    world.process(forward(world.esp(1, world.inner(1)), {.source = IpAddress(0xc0000300 + i)}));
   }
   EXPECT_EQ(world.drops.value(Drop::kHoldFull), 1u);
   EXPECT_THAT(world.asked, SizeIs(64));

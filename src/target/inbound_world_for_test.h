@@ -30,10 +30,10 @@ namespace testudo::target {
 using distributor::ForwardKey;
 using ipsec::Bytes;
 
-inline constexpr Endpoint kOwnerData{Ipv4Address(0x0a4d0001), 50'001};  // XCF, any source port
-inline constexpr Endpoint kOtherData{Ipv4Address(0x0a4d0002), 50'001};  // a member, not the owner
-inline constexpr Ipv4Address kInboundDvipa(0xc0000264);
-inline constexpr Ipv4Address kInboundPeer(0xc0000201);
+inline constexpr Endpoint kOwnerData{IpAddress(0x0a4d0001), 50'001};  // XCF, any source port
+inline constexpr Endpoint kOtherData{IpAddress(0x0a4d0002), 50'001};  // a member, not the owner
+inline constexpr IpAddress kInboundDvipa(0xc0000264);
+inline constexpr IpAddress kInboundPeer(0xc0000201);
 inline constexpr Epoch kInboundEpoch(0x5'00000a'1b);  // more than the 24 bits that travel
 inline constexpr NodeId kOwnerNode(1), kOtherNode(2), kTargetNode(3);
 
@@ -42,8 +42,8 @@ struct Forwarding {
   std::uint8_t flags = 0;
   Epoch epoch = kInboundEpoch;
   std::uint32_t sequence_high = 0;
-  Ipv4Address source = kInboundPeer;
-  Ipv4Address destination = kInboundDvipa;
+  IpAddress source = kInboundPeer;
+  IpAddress destination = kInboundDvipa;
   std::uint8_t protocol = wire::kProtocolEsp;
   std::uint16_t gre_protocol = wire::kGreProtocolIpv4;
 };
@@ -73,9 +73,9 @@ inline Bytes forward_clear(const Bytes& ip, std::uint8_t flags) {
 class InboundWorld final : public InboundSink {
  public:
   struct Asked {
-    Ipv4Address dvipa;
+    IpAddress dvipa;
     Spi spi;
-    Ipv4Address remote;
+    IpAddress remote;
     friend bool operator==(const Asked&, const Asked&) = default;
   };
   /// What became of sequence numbers, as the owner is told.
@@ -101,10 +101,10 @@ class InboundWorld final : public InboundSink {
                        .ready = {}}}),
         inbound(config, {*engine, sad, commits, drops, *this}) {
     using policy::Action;
-    const std::array filters = {filter(1, Action::kProtect, Ipv4Address(0x0a000000), "vpn"),
-                                filter(2, Action::kPermit, Ipv4Address(0x0a000100)),
-                                filter(3, Action::kDeny, Ipv4Address(0x0a000200)),
-                                filter(4, Action::kProtect, Ipv4Address(0x0a000300), "other")};
+    const std::array filters = {filter(1, Action::kProtect, IpAddress(0x0a000000), "vpn"),
+                                filter(2, Action::kPermit, IpAddress(0x0a000100)),
+                                filter(3, Action::kDeny, IpAddress(0x0a000200)),
+                                filter(4, Action::kProtect, IpAddress(0x0a000300), "other")};
     table = policy::FilterTable(filters, factory.tunnels());
     inbound.set_tables(&distribution, &table);
     peer = make(ipsec::Direction::kOutbound, 1);
@@ -129,8 +129,8 @@ class InboundWorld final : public InboundSink {
   }
 
   /// An inner TCP packet to port 443 of the DVIPA.
-  static Bytes inner(std::uint32_t number, Ipv4Address from = Ipv4Address(0x0a000001),
-                     Ipv4Address to = kInboundDvipa) {
+  static Bytes inner(std::uint32_t number, IpAddress from = IpAddress(0x0a000001),
+                     IpAddress to = kInboundDvipa) {
     Bytes bytes = ipsec::inner_packet(200);
     wire::build_ipv4(std::span(bytes).first<20>(), {.source = from, .destination = to, .protocol = 6}, 180);
     bytes[199] = static_cast<std::uint8_t>(number);
@@ -201,7 +201,7 @@ class InboundWorld final : public InboundSink {
       delivered.emplace_back(o.body, o.body + o.body_size);
     }
   }
-  void unknown_spi(Ipv4Address dvipa, Spi spi, Ipv4Address remote) override {
+  void unknown_spi(IpAddress dvipa, Spi spi, IpAddress remote) override {
     if (record) asked.push_back({dvipa, spi, remote});
   }
 
@@ -223,7 +223,7 @@ class InboundWorld final : public InboundSink {
   Inbound inbound;
 
  private:
-  static policy::Filter filter(std::uint64_t id, policy::Action action, Ipv4Address net, std::string tunnel = "") {
+  static policy::Filter filter(std::uint64_t id, policy::Action action, IpAddress net, std::string tunnel = "") {
     return {.id = id,
             .direction = policy::Direction::kInbound,
             .priority = 10,

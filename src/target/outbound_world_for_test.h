@@ -34,13 +34,13 @@ namespace testudo::target {
 
 using ipsec::Bytes;
 
-inline constexpr Ipv4Address kDvipa(0xc0000264);      // 192.0.2.100
-inline constexpr Ipv4Address kPeer(0xc0000201);       // 192.0.2.1
-inline constexpr Ipv4Address kProtected(0x0a000001);  // 10.0.0.1: by tunnel "vpn"
-inline constexpr Ipv4Address kPermitted(0x0a000101);  // 10.0.1.1
-inline constexpr Ipv4Address kDenied(0x0a000201);     // 10.0.2.1
-inline constexpr Ipv4Address kNoSa(0x0a000301);       // 10.0.3.1: by tunnel "absent"
-inline constexpr Ipv4Address kUnknown(0x0a000401);    // 10.0.4.1: no filter
+inline constexpr IpAddress kDvipa(0xc0000264);      // 192.0.2.100
+inline constexpr IpAddress kPeer(0xc0000201);       // 192.0.2.1
+inline constexpr IpAddress kProtected(0x0a000001);  // 10.0.0.1: by tunnel "vpn"
+inline constexpr IpAddress kPermitted(0x0a000101);  // 10.0.1.1
+inline constexpr IpAddress kDenied(0x0a000201);     // 10.0.2.1
+inline constexpr IpAddress kNoSa(0x0a000301);       // 10.0.3.1: by tunnel "absent"
+inline constexpr IpAddress kUnknown(0x0a000401);    // 10.0.4.1: no filter
 inline constexpr NodeId kSelf(3);
 inline constexpr Epoch kEpoch(77);
 inline constexpr std::size_t kTcpHeaders = 20 + 32;
@@ -52,7 +52,7 @@ struct AppPacket {
   bool checksum_missing = true;
 };
 
-inline AppPacket tcp_packet(Ipv4Address to, std::size_t payload, std::uint16_t segment_size = 0,
+inline AppPacket tcp_packet(IpAddress to, std::size_t payload, std::uint16_t segment_size = 0,
                             std::uint32_t sequence = 1000, std::uint8_t traffic_class = 0) {
   AppPacket packet{.bytes = Bytes(kTcpHeaders + payload), .segment_size = segment_size};
   wire::build_ipv4(std::span(packet.bytes).first<20>(),
@@ -261,14 +261,14 @@ class World final : public OutboundSink {
   Outbound outbound;
 
  private:
-  static policy::Filter filter(std::uint64_t id, policy::Action action, Ipv4Address net, std::string tunnel = "") {
+  static policy::Filter filter(std::uint64_t id, policy::Action action, IpAddress net, std::string tunnel = "") {
     return {.id = id,
             .direction = policy::Direction::kOutbound,
             .priority = 10,
             .action = action,
             .tunnel = std::move(tunnel),
             .source = {kDvipa, 32},
-            .destination = {Ipv4Address(net.value() & 0xffffff00), 24},
+            .destination = {IpAddress(net.value() & 0xffffff00), 24},
             .protocol = 0,
             .source_ports = {},
             .destination_ports = {}};

@@ -80,7 +80,7 @@ void Segmenter::finish_checksum(std::span<std::uint8_t> header, std::span<const 
   const auto* ip = reinterpret_cast<const wire::Ipv4Header*>(header.data());
   const auto transport = header.subspan(ip_size_);
   store16(header.data() + checksum_at_, 0);
-  auto sum = wire::pseudo_header_sum(Ipv4Address(ip->source.host()), Ipv4Address(ip->destination.host()),
+  auto sum = wire::pseudo_header_sum(IpAddress(ip->source.host()), IpAddress(ip->destination.host()),
                                      ip->protocol, transport.size() + payload.size());
   sum = wire::add(wire::add(sum, transport), payload);
   std::uint16_t value = wire::fold(sum);

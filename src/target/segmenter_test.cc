@@ -20,7 +20,7 @@ std::vector<std::uint8_t> super_segment(std::size_t payload) {
   std::vector<std::uint8_t> bytes(kHeaders + payload);
   wire::build_ipv4(
       std::span(bytes).first<20>(),
-      {.source = Ipv4Address(0xc0000264), .destination = Ipv4Address(0xc000020a), .protocol = 6, .id = 0xfffe},
+      {.source = IpAddress(0xc0000264), .destination = IpAddress(0xc000020a), .protocol = 6, .id = 0xfffe},
       32 + payload);
   auto* tcp = new (bytes.data() + 20) wire::TcpHeader;
   tcp->sequence = Be<std::uint32_t>(0xfffffff0);

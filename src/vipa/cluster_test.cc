@@ -26,7 +26,7 @@ using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
 
-constexpr Ipv4Address kDvipa(0xc0000264);  // 192.0.2.100
+constexpr IpAddress kDvipa(0xc0000264);  // 192.0.2.100
 
 /// Tasks in virtual time, in order of time and then of posting.
 class VirtualExecutor final : public Executor {
@@ -65,7 +65,7 @@ class Node {
     Membership::Options member;
     member.cluster = "c1";
     member.self.name = name;
-    member.self.xcf_address = Ipv4Address(0x0a4d0001);
+    member.self.xcf_address = IpAddress(0x0a4d0001);
     member.self.control_port = 4750;
     Ownership::Options own;
     own.cluster = "c1";
@@ -75,13 +75,13 @@ class Node {
     ownership_ = std::make_unique<Ownership>(
         *facility_, executor, own,
         OwnershipEvents{.became_owner =
-                            [this](Ipv4Address, Epoch epoch) {
+                            [this](IpAddress, Epoch epoch) {
                               log_.push_back("own");
                               epochs_.push_back(epoch);
                               owns_ = true;
                             },
                         .lost =
-                            [this](Ipv4Address, const std::string& reason) {
+                            [this](IpAddress, const std::string& reason) {
                               log_.push_back("lost: " + reason);
                               owns_ = false;
                             },
@@ -271,7 +271,7 @@ TEST(MemberRecord, SurvivesItsText) {
   MemberRecord r;
   r.name = "t1";
   r.id = NodeId(7);
-  r.xcf_address = Ipv4Address(0x0a4d000b);
+  r.xcf_address = IpAddress(0x0a4d000b);
   r.control_port = 4750;
   r.data_port = 4754;
   r.fast_port = 4755;

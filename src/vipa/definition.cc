@@ -8,18 +8,18 @@ namespace testudo::vipa {
 namespace {
 
 template <typename T>
-const T* find_address(const std::vector<T>& list, Ipv4Address address) {
+const T* find_address(const std::vector<T>& list, IpAddress address) {
   const auto found = std::find_if(list.begin(), list.end(), [&](const T& t) { return t.address == address; });
   return found == list.end() ? nullptr : &*found;
 }
 
 }  // namespace
 
-const Define* Definition::find_define(Ipv4Address address) const { return find_address(defines, address); }
+const Define* Definition::find_define(IpAddress address) const { return find_address(defines, address); }
 
-const Backup* Definition::find_backup(Ipv4Address address) const { return find_address(backups, address); }
+const Backup* Definition::find_backup(IpAddress address) const { return find_address(backups, address); }
 
-std::vector<Distribute> Definition::distributes_of(Ipv4Address address) const {
+std::vector<Distribute> Definition::distributes_of(IpAddress address) const {
   std::vector<Distribute> out;
   std::copy_if(distributes.begin(), distributes.end(), std::back_inserter(out),
                [&](const Distribute& d) { return d.address == address; });

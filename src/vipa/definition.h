@@ -41,24 +41,24 @@ struct Position {
 
 /// VIPADEFINE: this node owns `address`.
 struct Define {
-  Ipv4Address address;
-  Ipv4Prefix subnet;  // of all addresses of the same statement
+  IpAddress address;
+  IpPrefix subnet;  // of all addresses of the same statement
   Movement movement = Movement::kImmediate;
   Position at;
 };
 
 /// VIPABACKUP: this node takes `address` over when its owner is gone.
 struct Backup {
-  Ipv4Address address;
+  IpAddress address;
   std::uint8_t rank = 1;  // 1–254, higher takes over first
   Position at;
 };
 
 /// VIPADISTRIBUTE: connections to `address` and one of `ports` go to one of `targets`.
 struct Distribute {
-  Ipv4Address address;
+  IpAddress address;
   std::vector<std::uint16_t> ports;  // ascending, 1–65535; empty: all ports
-  std::vector<Ipv4Address> targets;  // XCF addresses, in the order written; empty: ALL members
+  std::vector<IpAddress> targets;  // XCF addresses, in the order written; empty: ALL members
   Position at;
 
   [[nodiscard]] bool all_ports() const { return ports.empty(); }
@@ -67,7 +67,7 @@ struct Distribute {
 
 /// VIPARANGE: addresses that come to exist when an application binds one of them.
 struct Range {
-  Ipv4Prefix prefix;
+  IpPrefix prefix;
   bool disruptive = false;  // a second bind elsewhere takes the address away from the first one
   Position at;
 };
@@ -80,10 +80,10 @@ struct Definition {
   std::vector<Distribute> distributes;
   std::vector<Range> ranges;
 
-  [[nodiscard]] const Define* find_define(Ipv4Address address) const;
-  [[nodiscard]] const Backup* find_backup(Ipv4Address address) const;
+  [[nodiscard]] const Define* find_define(IpAddress address) const;
+  [[nodiscard]] const Backup* find_backup(IpAddress address) const;
   /// The distributions of one DVIPA, in the order written.
-  [[nodiscard]] std::vector<Distribute> distributes_of(Ipv4Address address) const;
+  [[nodiscard]] std::vector<Distribute> distributes_of(IpAddress address) const;
 };
 
 struct ParsedDefinition {

@@ -50,7 +50,7 @@ class Operands {
   [[nodiscard]] Position at() const { return statement_.at; }
 
   /// The next word as an IPv4 address that a host can have; `what` names it in errors.
-  std::optional<Ipv4Address> address(std::string_view what);
+  std::optional<IpAddress> address(std::string_view what);
   /// The next word as a subnet mask.
   std::optional<std::uint8_t> mask();
   /// The next word as a number.
@@ -63,14 +63,14 @@ class Operands {
   Rules& rules_;
 };
 
-bool is_unicast(Ipv4Address a) {
+bool is_unicast(IpAddress a) {
   const std::uint32_t top = a.value() >> 24;
   return top != 0 && top != 127 && top < 224;
 }
 
-std::optional<Ipv4Address> Operands::address(std::string_view what) {
+std::optional<IpAddress> Operands::address(std::string_view what) {
   const Token token = take();
-  const Result<Ipv4Address> parsed = Ipv4Address::parse(token.text);
+  const Result<IpAddress> parsed = IpAddress::parse(token.text);
   if (!parsed) {
     error(token.at, fmt::format("{} is not {}: an IPv4 address such as 192.0.2.100 is expected",
                                 in_quotes(token.text), what));
@@ -90,7 +90,7 @@ std::optional<std::uint8_t> Operands::mask() {
     return std::nullopt;
   }
   const Token token = take();
-  const Result<Ipv4Address> parsed = Ipv4Address::parse(token.text);
+  const Result<IpAddress> parsed = IpAddress::parse(token.text);
   const std::uint32_t value = parsed ? parsed->value() : 0;
   if (value == 0 || std::countl_one(value) + std::countr_zero(value) != 32) {
     error(token.at, fmt::format("{} is not a subnet mask: one such as 255.255.255.0 stands before the address",
@@ -118,7 +118,7 @@ std::optional<int> Operands::number(std::string_view what, int min, int max) {
 
 /// The rest of the statement as addresses; false and an error if there is none.
 bool each_address(Operands& operands, std::string_view what,
-                  const std::function<void(Ipv4Address, Position)>& use) {
+                  const std::function<void(IpAddress, Position)>& use) {
   if (operands.empty()) {
     operands.missing(fmt::format("no address is given: at least one is expected"));
     return false;
@@ -141,8 +141,8 @@ void parse_define(Operands& operands, Rules& rules) {
     }
   }
   const std::optional<std::uint8_t> length = operands.mask();
-  std::optional<Ipv4Prefix> subnet;  // of the statement's first address
-  each_address(operands, "a DVIPA", [&](Ipv4Address address, Position at) {
+  std::optional<IpPrefix> subnet;  // of the statement's first address
+  each_address(operands, "a DVIPA", [&](IpAddress address, Position at) {
     rules.mention(address);
     if (!length) return;
     rules.define({address, definition::subnet_of(address, *length), movement, at}, subnet);
@@ -154,7 +154,7 @@ void parse_backup(Operands& operands, Rules& rules) {
   if (operands.empty())
     return operands.missing("the rank is missing: VIPABACKUP rank address, with a rank of 1–254");
   const std::optional<int> rank = operands.number("rank", kRankMin, kRankMax);
-  each_address(operands, "a DVIPA", [&](Ipv4Address address, Position at) {
+  each_address(operands, "a DVIPA", [&](IpAddress address, Position at) {
     rules.mention(address);
     if (rank) rules.backup({address, static_cast<std::uint8_t>(*rank), at});
   });
@@ -185,7 +185,7 @@ bool parse_ports(Operands& operands, std::vector<std::uint16_t>& ports) {
 }
 
 /// What follows DESTIP. False if it has an error.
-bool parse_targets(Operands& operands, std::vector<Ipv4Address>& targets) {
+bool parse_targets(Operands& operands, std::vector<IpAddress>& targets) {
   if (operands.take_if(definition::kAll)) {
     if (operands.empty()) return true;
     operands.error(operands.front().at,
@@ -194,7 +194,7 @@ bool parse_targets(Operands& operands, std::vector<Ipv4Address>& targets) {
     return false;
   }
   bool ok = true;
-  const bool some = each_address(operands, "an XCF address", [&](Ipv4Address address, Position at) {
+  const bool some = each_address(operands, "an XCF address", [&](IpAddress address, Position at) {
     if (std::find(targets.begin(), targets.end(), address) == targets.end()) return targets.push_back(address);
     operands.error(at, fmt::format("{} is repeated: name each target once", address.to_string()));
     ok = false;
@@ -210,7 +210,7 @@ void parse_distribute(Operands& operands, Rules& rules) {
   if (operands.empty()) return operands.missing("the DVIPA is missing: VIPADISTRIBUTE address PORT 80 DESTIP ALL");
   Distribute out;
   out.at = operands.front().at;
-  const std::optional<Ipv4Address> address = operands.address("a DVIPA");
+  const std::optional<IpAddress> address = operands.address("a DVIPA");
   bool ok = address.has_value();
   if (operands.take_if(definition::kPort)) ok = parse_ports(operands, out.ports) && ok;
   if (operands.take_if(definition::kDestIp)) {
@@ -248,7 +248,7 @@ void parse_range(Operands& operands, Rules& rules) {
   const std::optional<std::uint8_t> length = operands.mask();
   if (operands.empty()) return operands.missing("the address is missing: VIPARANGE 255.255.255.0 192.0.2.0");
   range.at = operands.front().at;
-  const std::optional<Ipv4Address> address = operands.address("a range's address");
+  const std::optional<IpAddress> address = operands.address("a range's address");
   if (!operands.empty()) {
     operands.error(operands.front().at, fmt::format("{} is too much: one mask and one address make a range",
                                                     in_quotes(operands.front().text)));
@@ -261,7 +261,7 @@ void parse_range(Operands& operands, Rules& rules) {
 
 /// VIPADELETE address…
 void parse_delete(Operands& operands, Rules& rules) {
-  each_address(operands, "a DVIPA", [&](Ipv4Address address, Position at) { rules.remove(address, at); });
+  each_address(operands, "a DVIPA", [&](IpAddress address, Position at) { rules.remove(address, at); });
 }
 
 /// VIPADYNAMIC and ENDVIPADYNAMIC have no operands.

@@ -26,16 +26,16 @@ bool is_subnet_edge(const Define& d) {
 
 }  // namespace
 
-Ipv4Prefix subnet_of(Ipv4Address address, std::uint8_t length) {
+IpPrefix subnet_of(IpAddress address, std::uint8_t length) {
   CHECK(length >= 1 && length <= 32);
-  return {Ipv4Address(address.value() & (~0U << (32 - length))), length};
+  return {IpAddress(address.value() & (~0U << (32 - length))), length};
 }
 
 void Rules::error(Position at, std::string subject, std::string message) {
   out_.errors.push_back({file_, at.line, at.column, std::move(subject), std::move(message)});
 }
 
-bool Rules::already_there(Ipv4Address address, Position at, const std::string& statement) {
+bool Rules::already_there(IpAddress address, Position at, const std::string& statement) {
   if (const Define* d = out_.definition.find_define(address)) {
     error(at, statement,
           statement == kDefineName
@@ -55,7 +55,7 @@ bool Rules::already_there(Ipv4Address address, Position at, const std::string& s
   return false;
 }
 
-void Rules::define(const Define& d, std::optional<Ipv4Prefix>& subnet) {
+void Rules::define(const Define& d, std::optional<IpPrefix>& subnet) {
   if (already_there(d.address, d.at, kDefineName)) return;
   if (subnet && d.subnet != *subnet) {
     return error(d.at, kDefineName,
@@ -127,7 +127,7 @@ void Rules::undistribute(const Distribute& what) {
                   [&](std::uint16_t p) { return std::binary_search(what.ports.begin(), what.ports.end(), p); });
     const bool emptied = what.all_ports() || (before > 0 && d.ports.empty());
     found = found || emptied || d.ports.size() < before;
-    if (emptied) d.address = Ipv4Address();  // marks it for removal below
+    if (emptied) d.address = IpAddress();  // marks it for removal below
   }
   std::erase_if(all, [](const Distribute& d) { return d.address.is_unspecified(); });
   if (mentioned_distributed_.contains(what.address)) return;
@@ -149,7 +149,7 @@ void Rules::range(const Range& r) {
   out_.definition.ranges.push_back(r);
 }
 
-void Rules::remove(Ipv4Address address, Position at) {
+void Rules::remove(IpAddress address, Position at) {
   Definition& d = out_.definition;
   const auto same = [&](const auto& statement) { return statement.address == address; };
   const std::size_t removed = std::erase_if(d.defines, same) + std::erase_if(d.backups, same);
@@ -163,7 +163,7 @@ void Rules::remove(Ipv4Address address, Position at) {
 
 ParsedDefinition Rules::finish() {
   for (const Distribute& d : out_.definition.distributes) {
-    for (const Ipv4Address target : d.targets) {
+    for (const IpAddress target : d.targets) {
       if (!out_.definition.find_define(target) && !out_.definition.find_backup(target)) continue;
       error(d.at, kDistributeName,
             fmt::format("DESTIP {} is a DVIPA: targets are named by their XCF addresses", target.to_string()));

@@ -11,7 +11,7 @@
 namespace testudo::vipa::definition {
 
 /// The subnet of `length` bits (1–32) that `address` is in.
-[[nodiscard]] Ipv4Prefix subnet_of(Ipv4Address address, std::uint8_t length);
+[[nodiscard]] IpPrefix subnet_of(IpAddress address, std::uint8_t length);
 
 class Rules {
  public:
@@ -20,28 +20,28 @@ class Rules {
   void error(Position at, std::string subject, std::string message);
 
   /// `subnet` is that of the same statement's first good address, set by it.
-  void define(const Define& define, std::optional<Ipv4Prefix>& subnet);
+  void define(const Define& define, std::optional<IpPrefix>& subnet);
   void backup(const Backup& backup);
   void distribute(const Distribute& distribute);
   void undistribute(const Distribute& what);
   void range(const Range& range);
-  void remove(Ipv4Address address, Position at);
+  void remove(IpAddress address, Position at);
 
   /// An address that a statement with an error defines, or distributes: later statements about it are not wrong for
   /// that.
-  void mention(Ipv4Address address) { mentioned_.insert(address); }
-  void mention_distributed(Ipv4Address address) { mentioned_distributed_.insert(address); }
+  void mention(IpAddress address) { mentioned_.insert(address); }
+  void mention_distributed(IpAddress address) { mentioned_distributed_.insert(address); }
 
   [[nodiscard]] ParsedDefinition finish();
 
  private:
-  [[nodiscard]] bool already_there(Ipv4Address address, Position at, const std::string& statement);
+  [[nodiscard]] bool already_there(IpAddress address, Position at, const std::string& statement);
   [[nodiscard]] bool ports_clash(const Distribute& distribute);
 
   std::string file_;
   ParsedDefinition out_;
-  std::set<Ipv4Address> mentioned_;
-  std::set<Ipv4Address> mentioned_distributed_;
+  std::set<IpAddress> mentioned_;
+  std::set<IpAddress> mentioned_distributed_;
 };
 
 }  // namespace testudo::vipa::definition

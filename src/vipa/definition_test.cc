@@ -17,7 +17,7 @@ namespace {
 using testing::ElementsAre;
 using testing::IsEmpty;
 
-Ipv4Address ip(const char* text) { return Ipv4Address::parse(text).value(); }
+IpAddress ip(const char* text) { return IpAddress::parse(text).value(); }
 
 std::vector<std::string> errors_of(const std::string& text) {
   std::vector<std::string> out;
@@ -47,7 +47,7 @@ ENDVIPADYNAMIC
 )");
   ASSERT_EQ(d.defines.size(), 2u);
   EXPECT_EQ(d.defines[1].address, ip("192.0.2.101"));
-  EXPECT_EQ(d.defines[1].subnet, Ipv4Prefix::parse("192.0.2.0/24").value());
+  EXPECT_EQ(d.defines[1].subnet, IpPrefix::parse("192.0.2.0/24").value());
   EXPECT_EQ(d.defines[1].movement, Movement::kImmediate);
   EXPECT_EQ(d.defines[1].at, (Position{5, 26}));
   ASSERT_EQ(d.distributes.size(), 2u);
@@ -59,7 +59,7 @@ ENDVIPADYNAMIC
   EXPECT_EQ(d.backups[0].rank, 200);
   ASSERT_EQ(d.ranges.size(), 1u);
   EXPECT_TRUE(d.ranges[0].disruptive);
-  EXPECT_EQ(d.ranges[0].prefix, Ipv4Prefix::parse("192.0.2.160/28").value());
+  EXPECT_EQ(d.ranges[0].prefix, IpPrefix::parse("192.0.2.160/28").value());
   EXPECT_EQ(d.find_define(ip("192.0.2.110")), nullptr);
   EXPECT_EQ(d.distributes_of(ip("192.0.2.101")).size(), 1u);
 }

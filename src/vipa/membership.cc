@@ -56,7 +56,7 @@ Result<MemberRecord> MemberRecord::from_json(const std::string& text) {
     MemberRecord out;
     out.name = json.at("name").get<std::string>();
     out.id = NodeId(json.at("id").get<std::uint16_t>());
-    const auto address = Ipv4Address::parse(json.at("xcf_address").get<std::string>());
+    const auto address = IpAddress::parse(json.at("xcf_address").get<std::string>());
     if (!address) return tl::unexpected(address.error());
     out.xcf_address = *address;
     out.control_port = json.at("control_port").get<std::uint16_t>();

@@ -41,7 +41,7 @@ inline constexpr std::uint32_t kIncarnationMax = (1U << 24) - 1;
 struct MemberRecord {
   std::string name;
   NodeId id;  // 0 while the node is still finding its id
-  Ipv4Address xcf_address;
+  IpAddress xcf_address;
   std::uint16_t control_port = 0;  // TCP: control stream
   std::uint16_t data_port = 0;     // UDP: GRE
   std::uint16_t fast_port = 0;     // UDP: leases and replay commits

@@ -60,15 +60,15 @@ std::vector<DvipaState> Ownership::dvipas() const {
   return out;
 }
 
-std::optional<DvipaState> Ownership::dvipa(Ipv4Address address) const {
+std::optional<DvipaState> Ownership::dvipa(IpAddress address) const {
   const auto found = dvipas_.find(address);
   if (found == dvipas_.end()) return std::nullopt;
   return found->second.state;
 }
 
-std::string Ownership::owner_key(Ipv4Address dvipa) const { return prefix_ + "owner/" + dvipa.to_string(); }
+std::string Ownership::owner_key(IpAddress dvipa) const { return prefix_ + "owner/" + dvipa.to_string(); }
 
-OwnerRecord Ownership::own_record(Ipv4Address address) const {
+OwnerRecord Ownership::own_record(IpAddress address) const {
   OwnerRecord out;
   out.node = self_->name;
   out.node_id = self_->id;
@@ -91,7 +91,7 @@ void Ownership::later(std::function<void()> task) {
                       });
 }
 
-void Ownership::claim(Ipv4Address address) {
+void Ownership::claim(IpAddress address) {
   Dvipa& dvipa = entry_of(address);
   if (!self_ || dvipa.claim != Claim::kIdle) return;
   dvipa.claim = Claim::kUnderWay;
@@ -106,7 +106,7 @@ void Ownership::claim(Ipv4Address address) {
   });
 }
 
-void Ownership::claim_answered(Ipv4Address address, const Result<CasOutcome>& outcome) {
+void Ownership::claim_answered(IpAddress address, const Result<CasOutcome>& outcome) {
   Dvipa& dvipa = entry_of(address);
   if (dvipa.claim != Claim::kUnderWay) return;  // the watch was faster, and told all there is to know
   dvipa.claim = Claim::kIdle;
@@ -146,7 +146,7 @@ void Ownership::lose(Dvipa& dvipa, const std::string& reason) {
 }
 
 void Ownership::on_owner_event(const Event& event) {
-  const auto address = Ipv4Address::parse(std::string_view(event.entry.key).substr(prefix_.size() + 6));
+  const auto address = IpAddress::parse(std::string_view(event.entry.key).substr(prefix_.size() + 6));
   if (!address) return events_.note(fmt::format("{} names no address: ignored", event.entry.key));
   Dvipa& dvipa = entry_of(*address);
   event.deleted ? on_owner_gone(dvipa, event.entry.modified) : on_owner_put(dvipa, event.entry);
@@ -172,7 +172,7 @@ void Ownership::on_owner_put(Dvipa& dvipa, const Entry& entry) {
 void Ownership::on_owner_gone(Dvipa& dvipa, Revision at) {
   dvipa.last_deleted = std::max(dvipa.last_deleted, at);
   if (at.value() < dvipa.state.epoch.value()) return;  // of a former ownership
-  const Ipv4Address address = dvipa.state.address;
+  const IpAddress address = dvipa.state.address;
   if (dvipa.claim == Claim::kHeld) {
     lose(dvipa, "its key in the coupling facility is gone");
   } else if (dvipa.state.owner) {
@@ -204,7 +204,7 @@ void Ownership::list_as_backup(const Backup& backup) {
 void Ownership::on_backup_event(const Event& event) {
   const std::string_view rest = std::string_view(event.entry.key).substr(prefix_.size() + 7);
   const std::size_t slash = rest.find('/');
-  const auto address = Ipv4Address::parse(rest.substr(0, slash));
+  const auto address = IpAddress::parse(rest.substr(0, slash));
   if (!address || slash == std::string_view::npos) {
     return events_.note(fmt::format("{} names no backup: ignored", event.entry.key));
   }
@@ -229,7 +229,7 @@ void Ownership::changed(Dvipa& dvipa) {
   events_.changed(dvipa.state);
 }
 
-Ownership::Dvipa& Ownership::entry_of(Ipv4Address address) {
+Ownership::Dvipa& Ownership::entry_of(IpAddress address) {
   Dvipa& dvipa = dvipas_[address];
   dvipa.state.address = address;
   return dvipa;

@@ -5,8 +5,8 @@
 // and backups of all DVIPAs. Runs on the node's Executor alone.
 //
 //   vipa::Ownership ownership(facility, executor, {.cluster = "c1", .definition = config.definition}, {
-//       .became_owner = [](Ipv4Address dvipa, Epoch epoch) { … },
-//       .lost = [](Ipv4Address dvipa, const std::string& reason) { … stop at once … }, …});
+//       .became_owner = [](IpAddress dvipa, Epoch epoch) { … },
+//       .lost = [](IpAddress dvipa, const std::string& reason) { … stop at once … }, …});
 //   membership ready → ownership.start(identity);  membership session_lost → ownership.session_lost();
 //
 // Keys, under /testudo/CLUSTER/:
@@ -42,7 +42,7 @@ struct OwnerRecord {
   std::uint32_t session = 0;
 
   [[nodiscard]] std::string to_json() const;
-  static Result<OwnerRecord> from_json(Ipv4Address dvipa, const std::string& text);
+  static Result<OwnerRecord> from_json(IpAddress dvipa, const std::string& text);
 };
 
 /// What backup/ADDRESS/NAME holds.
@@ -61,7 +61,7 @@ enum class Role : std::uint8_t { kOwner, kBackup, kNone };
 
 /// One DVIPA of the cluster as this node sees it.
 struct DvipaState {
-  Ipv4Address address;
+  IpAddress address;
   std::optional<OwnerRecord> owner;   // nothing: nobody owns it now
   Epoch epoch;                        // of the present owner; of the last one while there is none
   std::vector<BackupRecord> backups;  // highest rank first, then by name
@@ -69,9 +69,9 @@ struct DvipaState {
 };
 
 struct OwnershipEvents {
-  std::function<void(Ipv4Address dvipa, Epoch epoch)> became_owner;
+  std::function<void(IpAddress dvipa, Epoch epoch)> became_owner;
   /// This node owned it and must stop acting for it before this returns.
-  std::function<void(Ipv4Address dvipa, const std::string& reason)> lost;
+  std::function<void(IpAddress dvipa, const std::string& reason)> lost;
   /// Owner, epoch or backups of a DVIPA (of this node's too) have changed; after became_owner and lost.
   std::function<void(const DvipaState&)> changed;
   /// One line for the log.
@@ -99,9 +99,9 @@ class Ownership {
 
   /// Every DVIPA that has an owner, had one, has a backup, or is of this node's definition; by address.
   [[nodiscard]] std::vector<DvipaState> dvipas() const;
-  [[nodiscard]] std::optional<DvipaState> dvipa(Ipv4Address address) const;
+  [[nodiscard]] std::optional<DvipaState> dvipa(IpAddress address) const;
   /// Key and created revision with which a write for this DVIPA is fenced (facility::CompareAndSet::fence_key).
-  [[nodiscard]] std::string owner_key(Ipv4Address dvipa) const;
+  [[nodiscard]] std::string owner_key(IpAddress dvipa) const;
 
  private:
   enum class Claim : std::uint8_t { kIdle, kUnderWay, kHeld };
@@ -112,8 +112,8 @@ class Ownership {
     facility::Revision last_deleted;  // of owner/ADDRESS, as watched
   };
 
-  void claim(Ipv4Address address);
-  void claim_answered(Ipv4Address address, const Result<facility::CasOutcome>& outcome);
+  void claim(IpAddress address);
+  void claim_answered(IpAddress address, const Result<facility::CasOutcome>& outcome);
   void list_as_backup(const Backup& backup);
   void hold(Dvipa& dvipa, OwnerRecord record, facility::Revision created);
   void lose(Dvipa& dvipa, const std::string& reason);
@@ -123,8 +123,8 @@ class Ownership {
   void on_backup_event(const facility::Event& event);
   void changed(Dvipa& dvipa);
   void later(std::function<void()> task);
-  Dvipa& entry_of(Ipv4Address address);
-  [[nodiscard]] OwnerRecord own_record(Ipv4Address address) const;
+  Dvipa& entry_of(IpAddress address);
+  [[nodiscard]] OwnerRecord own_record(IpAddress address) const;
   [[nodiscard]] bool is_mine(const OwnerRecord& record) const;
 
   facility::Facility& facility_;
@@ -133,7 +133,7 @@ class Ownership {
   OwnershipEvents events_;
   std::string prefix_;
   std::optional<Identity> self_;  // nothing: not a member at the moment
-  std::map<Ipv4Address, Dvipa> dvipas_;
+  std::map<IpAddress, Dvipa> dvipas_;
   bool watching_ = false;
   std::shared_ptr<std::uint32_t> generation_;  // of callbacks; grows with each session
 };

@@ -20,7 +20,7 @@ using facility::Revision;
 using testing::ElementsAre;
 using testing::IsEmpty;
 
-constexpr Ipv4Address kDvipa(0xc0000264);
+constexpr IpAddress kDvipa(0xc0000264);
 const char* const kKey = "/testudo/c/owner/192.0.2.100";
 
 struct ScriptedFacility final : facility::Facility {
@@ -60,8 +60,8 @@ struct OwnershipOrder : testing::Test {
   OwnershipOrder()
       : ownership(
             facility, executor, options(),
-            {.became_owner = [this](Ipv4Address, Epoch e) { log.push_back("own " + std::to_string(e.value())); },
-             .lost = [this](Ipv4Address, const std::string&) { log.push_back("lost"); },
+            {.became_owner = [this](IpAddress, Epoch e) { log.push_back("own " + std::to_string(e.value())); },
+             .lost = [this](IpAddress, const std::string&) { log.push_back("lost"); },
              .changed = [](const DvipaState&) {},
              .note = [](const std::string&) {}}) {
     ownership.start({.name = "o", .id = NodeId(1), .incarnation = 1, .session = 1});

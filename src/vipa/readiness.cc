@@ -11,13 +11,13 @@ bool names_port(const Distribute& d, std::uint16_t port) {
   return d.all_ports() || std::binary_search(d.ports.begin(), d.ports.end(), port);
 }
 
-bool names_target(const Distribute& d, Ipv4Address xcf_address) {
+bool names_target(const Distribute& d, IpAddress xcf_address) {
   return d.all_targets() || std::find(d.targets.begin(), d.targets.end(), xcf_address) != d.targets.end();
 }
 
 }  // namespace
 
-void Readiness::distribute(Ipv4Address dvipa, std::vector<Distribute> distributes) {
+void Readiness::distribute(IpAddress dvipa, std::vector<Distribute> distributes) {
   if (!distributes.empty()) {
     distributes_[dvipa] = std::move(distributes);
     return;
@@ -33,14 +33,14 @@ void Readiness::link_down(NodeId node) {
   std::erase_if(listening_, [&](const auto& key) { return std::get<2>(key) == node; });
 }
 
-bool Readiness::listener(NodeId node, Ipv4Address dvipa, std::uint16_t port, bool listening) {
+bool Readiness::listener(NodeId node, IpAddress dvipa, std::uint16_t port, bool listening) {
   if (!members_.contains(node) || port == 0) return false;
   const std::tuple key(dvipa, port, node);
   if (!listening) return listening_.erase(key) > 0;
   return listening_.insert(key).second;
 }
 
-bool Readiness::named(Ipv4Address dvipa, std::uint16_t port, const TargetMember& member) const {
+bool Readiness::named(IpAddress dvipa, std::uint16_t port, const TargetMember& member) const {
   const auto found = distributes_.find(dvipa);
   if (found == distributes_.end()) return false;
   return std::any_of(found->second.begin(), found->second.end(), [&](const Distribute& d) {
@@ -48,7 +48,7 @@ bool Readiness::named(Ipv4Address dvipa, std::uint16_t port, const TargetMember&
   });
 }
 
-Readiness::PerPort Readiness::ready(Ipv4Address dvipa) const {
+Readiness::PerPort Readiness::ready(IpAddress dvipa) const {
   PerPort out;
   for (auto at = listening_.lower_bound({dvipa, 0, NodeId{}}); at != listening_.end() && std::get<0>(*at) == dvipa;
        ++at) {
@@ -60,25 +60,25 @@ Readiness::PerPort Readiness::ready(Ipv4Address dvipa) const {
   return out;
 }
 
-std::vector<ReadyTarget> Readiness::ready(Ipv4Address dvipa, std::uint16_t port) const {
+std::vector<ReadyTarget> Readiness::ready(IpAddress dvipa, std::uint16_t port) const {
   PerPort all = ready(dvipa);
   const auto found = all.find(port);
   return found == all.end() ? std::vector<ReadyTarget>{} : std::move(found->second);
 }
 
-bool Readiness::distributed(Ipv4Address dvipa, std::uint16_t port) const {
+bool Readiness::distributed(IpAddress dvipa, std::uint16_t port) const {
   const auto found = distributes_.find(dvipa);
   return found != distributes_.end() && port != 0 &&
          std::any_of(found->second.begin(), found->second.end(),
                      [&](const Distribute& d) { return names_port(d, port); });
 }
 
-std::vector<NodeId> Readiness::potential_targets(Ipv4Address dvipa) const {
+std::vector<NodeId> Readiness::potential_targets(IpAddress dvipa) const {
   std::vector<NodeId> out;
   const auto found = distributes_.find(dvipa);
   if (found == distributes_.end()) return out;
   for (const auto& [node, member] : members_) {
-    const Ipv4Address address = member.xcf_address;
+    const IpAddress address = member.xcf_address;
     if (std::any_of(found->second.begin(), found->second.end(),
                     [&](const Distribute& d) { return names_target(d, address); })) {
       out.push_back(node);

@@ -24,7 +24,7 @@ namespace testudo::vipa {
 /// A member with its XCF link up (this node itself included), as its HELLO described it.
 struct TargetMember {
   NodeId node;
-  Ipv4Address xcf_address;
+  IpAddress xcf_address;
   bool ipsec = false;              // has an SA cache (spec A5)
   bool distributed_ipsec = false;  // has shadow SA caches (spec A5)
 };
@@ -43,31 +43,31 @@ class Readiness {
   explicit Readiness(NodeId self) : self_(self) {}
 
   /// Sets the distributions of one DVIPA; an empty list forgets it.
-  void distribute(Ipv4Address dvipa, std::vector<Distribute> distributes);
+  void distribute(IpAddress dvipa, std::vector<Distribute> distributes);
 
   void link_up(const TargetMember& member);
   /// Forgets the node and what listens there; after the next link_up it says everything anew.
   void link_down(NodeId node);
   /// True when this changed what is remembered. Ignored, false, from a node whose link is not up.
-  bool listener(NodeId node, Ipv4Address dvipa, std::uint16_t port, bool listening);
+  bool listener(NodeId node, IpAddress dvipa, std::uint16_t port, bool listening);
 
   using PerPort = std::map<std::uint16_t, std::vector<ReadyTarget>>;  // targets in ascending NodeId; none empty
-  [[nodiscard]] PerPort ready(Ipv4Address dvipa) const;
-  [[nodiscard]] std::vector<ReadyTarget> ready(Ipv4Address dvipa, std::uint16_t port) const;
+  [[nodiscard]] PerPort ready(IpAddress dvipa) const;
+  [[nodiscard]] std::vector<ReadyTarget> ready(IpAddress dvipa, std::uint16_t port) const;
 
   /// DVIPA and port are distributed by what distribute() was given.
-  [[nodiscard]] bool distributed(Ipv4Address dvipa, std::uint16_t port) const;
+  [[nodiscard]] bool distributed(IpAddress dvipa, std::uint16_t port) const;
   /// Members with their link up that DESTIP of any distribution of the DVIPA names: who gets its SAs and filters
   /// (B3).
-  [[nodiscard]] std::vector<NodeId> potential_targets(Ipv4Address dvipa) const;
+  [[nodiscard]] std::vector<NodeId> potential_targets(IpAddress dvipa) const;
 
  private:
-  [[nodiscard]] bool named(Ipv4Address dvipa, std::uint16_t port, const TargetMember& member) const;
+  [[nodiscard]] bool named(IpAddress dvipa, std::uint16_t port, const TargetMember& member) const;
 
   NodeId self_;
-  std::map<Ipv4Address, std::vector<Distribute>> distributes_;
+  std::map<IpAddress, std::vector<Distribute>> distributes_;
   std::map<NodeId, TargetMember> members_;
-  std::set<std::tuple<Ipv4Address, std::uint16_t, NodeId>> listening_;
+  std::set<std::tuple<IpAddress, std::uint16_t, NodeId>> listening_;
 };
 
 }  // namespace testudo::vipa

@@ -13,15 +13,15 @@ namespace {
 using testing::ElementsAre;
 using testing::IsEmpty;
 
-constexpr Ipv4Address kDvipa(0xc0000264);  // 192.0.2.100
-constexpr Ipv4Address kOther(0xc0000265);
+constexpr IpAddress kDvipa(0xc0000264);  // 192.0.2.100
+constexpr IpAddress kOther(0xc0000265);
 constexpr NodeId kOwner(1), kT1(2), kT2(3);
 
-Ipv4Address xcf(NodeId node) { return Ipv4Address(0x0a4d0000U + node.value()); }
+IpAddress xcf(NodeId node) { return IpAddress(0x0a4d0000U + node.value()); }
 TargetMember member(NodeId node, bool ipsec = true, bool distributed = true) {
   return {node, xcf(node), ipsec, distributed};
 }
-Distribute distribute(std::vector<std::uint16_t> ports, std::vector<Ipv4Address> targets) {
+Distribute distribute(std::vector<std::uint16_t> ports, std::vector<IpAddress> targets) {
   Distribute d;
   d.address = kDvipa;
   d.ports = std::move(ports);

@@ -11,16 +11,16 @@ namespace {
 
 nlohmann::json to_json_value(const Distribute& d) {
   nlohmann::json targets = nlohmann::json::array();
-  for (const Ipv4Address t : d.targets) targets.push_back(t.to_string());
+  for (const IpAddress t : d.targets) targets.push_back(t.to_string());
   return {{"ports", d.ports}, {"targets", targets}};
 }
 
-Distribute distribute_from(Ipv4Address dvipa, const nlohmann::json& json) {
+Distribute distribute_from(IpAddress dvipa, const nlohmann::json& json) {
   Distribute out;
   out.address = dvipa;
   out.ports = json.at("ports").get<std::vector<std::uint16_t>>();
   for (const nlohmann::json& target : json.at("targets")) {
-    const auto address = Ipv4Address::parse(target.get<std::string>());
+    const auto address = IpAddress::parse(target.get<std::string>());
     if (address) out.targets.push_back(*address);
   }
   return out;
@@ -39,7 +39,7 @@ std::string OwnerRecord::to_json() const {
       .dump();
 }
 
-Result<OwnerRecord> OwnerRecord::from_json(Ipv4Address dvipa, const std::string& text) {
+Result<OwnerRecord> OwnerRecord::from_json(IpAddress dvipa, const std::string& text) {
   try {
     const nlohmann::json json = nlohmann::json::parse(text);
     OwnerRecord out;

@@ -40,11 +40,16 @@ using ChecksumSum = std::uint64_t;
 /// Of a whole header or message. 0 over bytes that contain a right checksum.
 [[nodiscard]] inline std::uint16_t checksum(std::span<const std::uint8_t> bytes) { return fold(add(0, bytes)); }
 
-/// Pseudo header of TCP and UDP over IPv4 (RFC 9293 section 3.1). `length`: bytes of transport header and payload.
-[[nodiscard]] constexpr ChecksumSum pseudo_header_sum(Ipv4Address source, Ipv4Address destination,
+/// Pseudo header of TCP, UDP (RFC 9293 section 3.1) and ICMPv6 (RFC 8200 section 8.1) over either version of IP,
+/// which is the addresses'. `length`: bytes of transport header and payload.
+[[nodiscard]] constexpr ChecksumSum pseudo_header_sum(IpAddress source, IpAddress destination,
                                                       std::uint8_t protocol, std::size_t length) {
-  return (source.value() >> 16) + (source.value() & 0xffff) + (destination.value() >> 16) +
-         (destination.value() & 0xffff) + std::uint64_t{protocol} + length;
+  // One's complement: 32-bit halves count as well as 16-bit words.
+  const auto halves = [](std::uint64_t word) { return (word >> 32) + (word & 0xffffffff); };
+  const auto sum = [&](IpAddress a) {
+    return a.is_v4() ? std::uint64_t{a.v4()} : halves(a.high()) + halves(a.low());
+  };
+  return sum(source) + sum(destination) + std::uint64_t{protocol} + length;
 }
 
 /// The checksum after one 16-bit word has changed (RFC 1624 equation 3). All in host byte order.

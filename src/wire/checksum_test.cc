@@ -54,7 +54,7 @@ RC_GTEST_PROP(Checksum, IsUpdatedAsIfComputedAnew, (std::array<std::uint8_t, 20>
 TEST(Checksum, OfAUdpDatagramWithItsPseudoHeader) {
   // 192.0.2.1:7 → 192.0.2.100:9, "abc"
   Bytes udp = {0, 7, 0, 9, 0, 11, 0, 0, 'a', 'b', 'c'};
-  const auto pseudo = pseudo_header_sum(Ipv4Address(0xc0000201), Ipv4Address(0xc0000264), 17, udp.size());
+  const auto pseudo = pseudo_header_sum(IpAddress(0xc0000201), IpAddress(0xc0000264), 17, udp.size());
   Bytes whole = {0xc0, 0, 2, 1, 0xc0, 0, 2, 100, 0, 17, 0, 11};
   whole.insert(whole.end(), udp.begin(), udp.end());
   EXPECT_EQ(fold(add(pseudo, udp)), plain(whole));

@@ -13,7 +13,7 @@ namespace testudo::wire {
 namespace {
 
 constexpr std::uint16_t kMagic = 0x5466;  // 'Tf'
-constexpr std::uint8_t kVersion = 1;
+constexpr std::uint8_t kVersion = 2;
 
 struct Head {
   Be<std::uint16_t> magic;
@@ -22,7 +22,7 @@ struct Head {
   Be<std::uint16_t> sender;
   Be<std::uint16_t> count;
   Be<std::uint32_t> incarnation;
-  Be<std::uint32_t> dvipa;
+  std::uint8_t dvipa[16];
   Be<std::uint64_t> epoch;
 };
 static_assert(sizeof(Head) == kFastHeaderSize && alignof(Head) == 1);
@@ -141,7 +141,7 @@ std::optional<FastMessage> FastMessage::parse(std::span<const std::uint8_t> byte
   message.header_ = {.type = static_cast<FastType>(head.type),
                      .sender = NodeId(head.sender.host()),
                      .incarnation = head.incarnation.host(),
-                     .dvipa = Ipv4Address(head.dvipa.host()),
+                     .dvipa = IpAddress(std::span<const std::uint8_t, 16>(head.dvipa)),
                      .epoch = Epoch(head.epoch.host())};
   message.count_ = head.count.host();
   message.entries_ = bytes.data() + kFastHeaderSize;
@@ -165,7 +165,8 @@ FastWriter::FastWriter(std::span<std::uint8_t> buffer, const FastHeader& header)
   head.type = static_cast<std::uint8_t>(header.type);
   head.sender = Be<std::uint16_t>(header.sender.value());
   head.incarnation = Be<std::uint32_t>(header.incarnation);
-  head.dvipa = Be<std::uint32_t>(header.dvipa.value());
+  const auto dvipa = header.dvipa.bytes();
+  std::memcpy(head.dvipa, dvipa.data(), dvipa.size());
   head.epoch = Be<std::uint64_t>(header.epoch.value());
   std::memcpy(buffer_.data(), &head, sizeof head);
 }

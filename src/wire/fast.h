@@ -17,7 +17,8 @@
 //   }
 //
 // Layout, all integers big endian: magic 'Tf' (16) · version (8) · type (8) · sender (16) · count (16) ·
-// incarnation (32) · DVIPA (32) · epoch (64), then `count` entries of one size. Nothing may follow the last entry.
+// incarnation (32) · DVIPA (128; IPv4 as ::ffff:a.b.c.d) · epoch (64), then `count` entries of one size. Nothing
+// may follow the last entry.
 #pragma once
 
 #include <array>
@@ -33,7 +34,7 @@
 namespace testudo::wire {
 
 inline constexpr std::size_t kFastDatagramMax = 1400;  // bytes, UDP payload
-inline constexpr std::size_t kFastHeaderSize = 24;     // bytes
+inline constexpr std::size_t kFastHeaderSize = 36;     // bytes
 
 enum class FastType : std::uint8_t {
   kLeaseRequest = 1,  // lessee → sequencer
@@ -49,7 +50,7 @@ struct FastHeader {
   /// Of the lessee's worker and start: the sender's in requests, returns and commits, the addressee's in grants and
   /// recalls. So a restarted node never takes a grant that was meant for its former self.
   std::uint32_t incarnation = 0;
-  Ipv4Address dvipa;
+  IpAddress dvipa;
   Epoch epoch;  // of the DVIPA's ownership
   friend bool operator==(const FastHeader&, const FastHeader&) = default;
 };

@@ -17,7 +17,7 @@ FastHeader header_of(FastType type) {
   return {.type = type,
           .sender = NodeId(3),
           .incarnation = 0x00abcdef,
-          .dvipa = Ipv4Address(0xc0000264),
+          .dvipa = IpAddress(0xc0000264),
           .epoch = Epoch(0x0102030405060708)};
 }
 
@@ -38,8 +38,10 @@ Bytes one_request() {
 TEST(Fast, LiesOnTheWireAsTheHeaderSays) {
   // clang-format off
   const Bytes expected = {
-      0x54, 0x66, 1, 1, 0, 3, 0, 1,           // magic, version, type, sender, count
-      0, 0xab, 0xcd, 0xef, 0xc0, 0, 2, 0x64,  // incarnation, DVIPA
+      0x54, 0x66, 2, 1, 0, 3, 0, 1,           // magic, version, type, sender, count
+      0, 0xab, 0xcd, 0xef,                    // incarnation
+      0, 0, 0, 0, 0, 0, 0, 0,                 // DVIPA
+      0, 0, 0xff, 0xff, 0xc0, 0, 2, 0x64,
       1, 2, 3, 4, 5, 6, 7, 8,                 // epoch
       0, 0, 0, 0, 0, 0, 0x11, 0x22,           // SA
       0, 0, 0, 0, 0, 0, 0, 99,                // last
@@ -63,7 +65,7 @@ TEST(Fast, RefusesWhatIsNotExactlyADatagram) {
       {"entry cut", [](Bytes& b) { b.pop_back(); }},
       {"a byte too many", [](Bytes& b) { b.push_back(0); }},
       {"another magic", [](Bytes& b) { b[0] ^= 1; }},
-      {"another version", [](Bytes& b) { b[2] = 2; }},
+      {"another version", [](Bytes& b) { b[2] = 1; }},
       {"type 0", [](Bytes& b) { b[3] = 0; }},
       {"unknown type", [](Bytes& b) { b[3] = 6; }},
       {"type of another size", [](Bytes& b) { b[3] = 2; }},
@@ -71,8 +73,8 @@ TEST(Fast, RefusesWhatIsNotExactlyADatagram) {
       {"count too small", [](Bytes& b) { b[7] = 0; }},
       {"count too large", [](Bytes& b) { b[7] = 2; }},
       {"count far too large", [](Bytes& b) { b[6] = 0xff; }},
-      {"request 0", [](Bytes& b) { b[47] = 0; }},
-      {"wants nothing", [](Bytes& b) { b[57] = 0; }},
+      {"request 0", [](Bytes& b) { b[59] = 0; }},
+      {"wants nothing", [](Bytes& b) { b[69] = 0; }},
   };
   ASSERT_TRUE(FastMessage::parse(one_request()).has_value());
   for (const Spoiled& row : table) {

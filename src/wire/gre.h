@@ -14,8 +14,10 @@
 
 namespace testudo::wire {
 
-inline constexpr std::size_t kGreSize = 12;                // bytes, with key and sequence number
-inline constexpr std::uint16_t kGreProtocolIpv4 = 0x0800;  // EtherType of the payload
+inline constexpr std::size_t kGreSize = 12;  // bytes, with key and sequence number
+// EtherTypes of the payload.
+inline constexpr std::uint16_t kGreProtocolIpv4 = 0x0800;
+inline constexpr std::uint16_t kGreProtocolIpv6 = 0x86dd;
 
 struct GreFields {
   std::uint32_t key = 0;

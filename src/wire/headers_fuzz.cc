@@ -8,7 +8,7 @@
 #include "wire/checksum.h"
 #include "wire/esp.h"
 #include "wire/gre.h"
-#include "wire/ipv4.h"
+#include "wire/ip.h"
 #include "wire/tcp.h"
 #include "wire/udp.h"
 
@@ -41,6 +41,14 @@ unsigned parse(std::span<const std::uint8_t> bytes) {
     sum += transport(ip->protocol(), ip->payload());
   }
   if (const auto ip = parse_ipv4_prefix(bytes)) sum += touch(ip->payload(), bytes);
+  if (const auto ip = parse_ip(bytes)) {
+    sum += touch(ip->packet(), bytes) + ip->protect_protocol() + ip->packet()[ip->protocol_at()];
+    CHECK(ip->protect_offset() <= ip->header_size() && ip->header_size() <= ip->total_size());
+    sum += transport(ip->protocol(), ip->payload());
+  }
+  const IpPrefixView prefix = parse_ip_prefix(bytes);
+  CHECK(prefix.view || prefix.needed == 0 || prefix.needed > bytes.size());
+  if (prefix.view) sum += touch(prefix.view->payload(), bytes);
   if (const auto gre = parse_gre(bytes)) {
     sum += touch(gre->payload, bytes);
     if (const auto ip = parse_ipv4(gre->payload)) sum += transport(ip->protocol(), ip->payload());

@@ -19,8 +19,8 @@ namespace {
 
 using Bytes = std::vector<std::uint8_t>;
 
-constexpr Ipv4Address kA(0xc0000201);
-constexpr Ipv4Address kB(0xc0000264);
+constexpr IpAddress kA(0xc0000201);
+constexpr IpAddress kB(0xc0000264);
 
 Bytes ipv4(std::uint8_t version_ihl, std::uint16_t total, std::size_t present, std::uint16_t flags_offset = 0) {
   Bytes bytes(std::max<std::size_t>(present, kIpv4HeaderSize));

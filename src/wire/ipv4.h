@@ -50,8 +50,8 @@ static_assert(sizeof(Ipv4Header) == kIpv4HeaderSize && alignof(Ipv4Header) == 1)
 class Ipv4View {
  public:
   [[nodiscard]] const Ipv4Header& header() const { return *reinterpret_cast<const Ipv4Header*>(bytes_); }
-  [[nodiscard]] Ipv4Address source() const { return Ipv4Address(header().source.host()); }
-  [[nodiscard]] Ipv4Address destination() const { return Ipv4Address(header().destination.host()); }
+  [[nodiscard]] IpAddress source() const { return IpAddress(header().source.host()); }
+  [[nodiscard]] IpAddress destination() const { return IpAddress(header().destination.host()); }
   [[nodiscard]] std::uint8_t protocol() const { return header().protocol; }
   [[nodiscard]] std::size_t header_size() const { return std::size_t{header().version_ihl & 0xfu} * 4; }
   [[nodiscard]] std::size_t total_size() const { return header().total_length.host(); }
@@ -88,7 +88,7 @@ class Ipv4View {
 
 /// The fields that a fresh header does not compute by itself.
 struct Ipv4Fields {
-  Ipv4Address source, destination;
+  IpAddress source, destination;
   std::uint8_t protocol = 0;
   std::uint16_t id = 0;            // the caller's counter: unique per (source, destination, protocol) unless DF
   std::uint8_t traffic_class = 0;  // DSCP and ECN

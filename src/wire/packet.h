@@ -37,7 +37,7 @@ struct Packet {
 /// A packet to be sent: `head` bytes, then `body` bytes. Both stay valid until the port's send() has returned.
 struct Outgoing {
   /// Room for an encapsulation header before a body that lies elsewhere (GRE and outer IP header, non-ESP marker).
-  std::array<std::uint8_t, 48> head{};
+  std::array<std::uint8_t, 64> head{};
   std::uint8_t head_size = 0;
   std::uint8_t traffic_class = 0;  // udp, raw: DSCP and ECN of the outer header
   std::uint16_t segment_size = 0;  // tun only: not 0, the body is a TCP super-segment with payloads of this size

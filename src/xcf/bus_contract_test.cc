@@ -231,7 +231,7 @@ TEST_P(BusContract, RefusesACertificateOfAnotherAuthority) {
 TEST_P(BusContract, EndsWithoutDelayWhateverIsUnderWay) {
   TestNode& a = node("a");
   TestNode& b = node("b");
-  a.bus->add_member({.name = "zz", .control = {.address = Ipv4Address(0x7f000001), .port = 1}});
+  a.bus->add_member({.name = "zz", .control = {.address = IpAddress(0x7f000001), .port = 1}});
   join_and_wait(a, b);
   for (std::uint64_t i = 0; i < kTestQueueMessages; ++i) ASSERT_TRUE(a.bus->send("b", heartbeat(i)));
   cluster_->stop("a");

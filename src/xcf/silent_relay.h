@@ -40,7 +40,7 @@ class SilentRelay {
     for (const auto& [from, to] : other_) close(from);
   }
 
-  [[nodiscard]] Endpoint endpoint() const { return {.address = Ipv4Address(INADDR_LOOPBACK), .port = port_}; }
+  [[nodiscard]] Endpoint endpoint() const { return {.address = IpAddress(INADDR_LOOPBACK), .port = port_}; }
   void fall_silent() { silent_ = true; }
   void speak_again() { silent_ = false; }
 

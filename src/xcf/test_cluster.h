@@ -135,7 +135,7 @@ class Certificates {
   [[nodiscard]] GrpcOptions options(const std::string& authority, const std::string& node) const {
     const std::string directory = directory_ + "/" + authority + "/";
     GrpcOptions options;
-    options.listen = {.address = Ipv4Address(0x7f000001), .port = 0};
+    options.listen = {.address = IpAddress(0x7f000001), .port = 0};
     options.ca_file = directory + "ca.crt";
     options.certificate_file = directory + node + ".crt";
     options.key_file = directory + node + ".key";

@@ -27,12 +27,12 @@ std::string ports_text(const vipa::Distribute& d) {
 
 std::vector<std::string> target_names(const vipa::Distribute& d) {
   std::vector<std::string> out;
-  for (const Ipv4Address t : d.targets) out.push_back(t.to_string());
+  for (const IpAddress t : d.targets) out.push_back(t.to_string());
   return out;
 }
 
 /// "port 80 to all members; port 443 to 10.77.0.11".
-std::string distribution_text(const NodeConfig& c, Ipv4Address dvipa) {
+std::string distribution_text(const NodeConfig& c, IpAddress dvipa) {
   std::vector<std::string> parts;
   for (const vipa::Distribute& d : c.definition.distributes_of(dvipa)) {
     parts.push_back(
@@ -42,7 +42,7 @@ std::string distribution_text(const NodeConfig& c, Ipv4Address dvipa) {
   return parts.empty() ? "not distributed" : fmt::format("{}", fmt::join(parts, "; "));
 }
 
-std::size_t filter_count(const NodeConfig& c, Ipv4Address dvipa) {
+std::size_t filter_count(const NodeConfig& c, IpAddress dvipa) {
   return static_cast<std::size_t>(
       std::count_if(c.filters.begin(), c.filters.end(), [&](const auto& f) { return f.dvipa == dvipa; }));
 }
@@ -90,7 +90,7 @@ void write_summary(const NodeConfig& c, std::ostream& out) {
   for (const std::string& note : notes_on(c)) out << "note: " << note << "\n";
 }
 
-json distributions_json(const NodeConfig& c, Ipv4Address dvipa) {
+json distributions_json(const NodeConfig& c, IpAddress dvipa) {
   json out = json::array();
   for (const vipa::Distribute& d : c.definition.distributes_of(dvipa)) {
     out.push_back({{"ports", d.all_ports() ? json("all") : json(d.ports)},

@@ -11,7 +11,7 @@ namespace {
 TEST(MemoryPort, ReceivesWhatWasInjected) {
   MemoryPort port;
   const std::array<std::uint8_t, 3> bytes = {1, 2, 3};
-  const Endpoint peer{Ipv4Address(1), 2};
+  const Endpoint peer{IpAddress(1), 2};
   ASSERT_TRUE(port.inject(bytes, {.source = peer, .train = 7}));
   ASSERT_TRUE(port.inject(bytes, {.train = 7}));
   ASSERT_TRUE(port.inject(bytes));
@@ -36,7 +36,7 @@ TEST(MemoryPort, KeepsWhatWasSent) {
   o.head_size = 1;
   o.body = body.data();
   o.body_size = 2;
-  o.destination = {Ipv4Address(3), 4};
+  o.destination = {IpAddress(3), 4};
   port.send(std::span(&o, 1));
   const auto sent = port.take_sent();
   ASSERT_EQ(sent.size(), 1u);

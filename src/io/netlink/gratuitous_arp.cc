@@ -48,7 +48,7 @@ Result<Mac> mac_of(int fd, const std::string& interface) {
 
 }  // namespace
 
-Result<void> announce_by_arp(const std::string& interface, Ipv4Address address) {
+Result<void> announce_by_arp(const std::string& interface, IpAddress address) {
   const Descriptor socket(::socket(AF_PACKET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
   if (!socket.open()) return fail(system_error("cannot create an ARP socket; CAP_NET_RAW is needed"));
   const auto mac = mac_of(socket.get(), interface);

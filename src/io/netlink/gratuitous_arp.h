@@ -10,6 +10,6 @@
 namespace testudo::io {
 
 /// Broadcasts one announcement in each of the two forms (request and reply): there are hosts that heed only one.
-Result<void> announce_by_arp(const std::string& interface, Ipv4Address address);
+Result<void> announce_by_arp(const std::string& interface, IpAddress address);
 
 }  // namespace testudo::io

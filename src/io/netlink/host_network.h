@@ -22,7 +22,7 @@
 namespace testudo::io {
 
 struct SteeredDvipa {
-  Ipv4Address address;
+  IpAddress address;
   bool owned = false;  // this host answers ARP for it and receives its packets from the network
   friend auto operator<=>(const SteeredDvipa&, const SteeredDvipa&) = default;
 };
@@ -41,7 +41,7 @@ struct InterfaceInfo {
   int index = 0;
   std::uint32_t mtu = 0;  // bytes
   bool up = false;
-  std::vector<Ipv4Prefix> addresses;  // as assigned: the host's address and the prefix length, host bits kept
+  std::vector<IpPrefix> addresses;  // as assigned: the host's address and the prefix length, host bits kept
 };
 
 class HostNetwork {
@@ -58,7 +58,7 @@ class HostNetwork {
   /// closed).
   virtual Result<void> clear(const Steering& last) = 0;
   /// Gratuitous ARP (RFC 5227 section 2.3, request and reply form) from the network interface.
-  virtual Result<void> announce(const std::string& network, Ipv4Address dvipa) = 0;
+  virtual Result<void> announce(const std::string& network, IpAddress dvipa) = 0;
   /// Sockets that are bound to an interface other than `tun` are left out: they get nothing of a DVIPA. Cheap
   /// enough to be called every 100 ms.
   virtual Result<std::set<Listener>> listening_ports(const std::string& tun) = 0;

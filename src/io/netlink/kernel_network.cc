@@ -23,17 +23,17 @@ constexpr std::uint32_t kBlackholeMetric = 4278;
 constexpr int kAnnouncements = 3;
 
 RoutingRule mark_rule() { return {kMarkPreference, kOwnMark, {}, kMainTable}; }
-RoutingRule dvipa_rule(Ipv4Address dvipa) { return {kDvipaPreference, 0, dvipa, kTable}; }
+RoutingRule dvipa_rule(IpAddress dvipa) { return {kDvipaPreference, 0, dvipa, kTable}; }
 
-bool contains(const Steering& s, Ipv4Address address) {
+bool contains(const Steering& s, IpAddress address) {
   return std::ranges::any_of(s.dvipas, [&](const SteeredDvipa& d) { return d.address == address; });
 }
 
 /// Of this run and former ones.
-Result<std::vector<Ipv4Address>> steered(RouteSocket& kernel) {
+Result<std::vector<IpAddress>> steered(RouteSocket& kernel) {
   const auto rules = kernel.rules(kDvipaPreference, kDvipaPreference);
   if (!rules) return tl::unexpected(rules.error());
-  std::vector<Ipv4Address> found;
+  std::vector<IpAddress> found;
   for (const RoutingRule& r : *rules) found.push_back(r.source);
   return found;
 }
@@ -73,7 +73,7 @@ Result<void> KernelNetwork::apply(const Steering& wanted) {
   if (!former) return tl::unexpected(former.error());
 
   Steering guarded = wanted;  // what goes stays guarded until it is gone
-  for (const Ipv4Address a : *former) {
+  for (const IpAddress a : *former) {
     if (!contains(wanted, a)) guarded.dvipas.push_back({a, false});
   }
   if (auto done = set_firewall(guarded); !done) return done;
@@ -93,7 +93,7 @@ Result<void> KernelNetwork::apply(const Steering& wanted) {
   }
   if (guarded.dvipas.size() == wanted.dvipas.size()) return {};
   for (std::size_t i = wanted.dvipas.size(); i < guarded.dvipas.size(); ++i) {
-    const Ipv4Address a = guarded.dvipas[i].address;
+    const IpAddress a = guarded.dvipas[i].address;
     if (auto done = kernel->remove_address(*tun, a); !done) return done;
     if (auto done = kernel->remove_address(*network, a); !done) return done;
     if (auto done = kernel->remove_rule(dvipa_rule(a)); !done) return done;
@@ -110,13 +110,13 @@ Result<void> KernelNetwork::clear(const Steering& last) {
   for (const std::string& interface : {last.tun, last.network}) {
     const auto index = static_cast<int>(if_nametoindex(interface.c_str()));
     if (index == 0) continue;  // gone, and its addresses with it
-    for (const Ipv4Address a : *dvipas) {
+    for (const IpAddress a : *dvipas) {
       if (auto done = kernel->remove_address(index, a); !done) return done;
     }
     if (interface != last.tun) continue;
     if (auto done = kernel->remove_default_route(kTable, index); !done) return done;
   }
-  for (const Ipv4Address a : *dvipas) {
+  for (const IpAddress a : *dvipas) {
     if (auto done = kernel->remove_rule(dvipa_rule(a)); !done) return done;
   }
   if (auto done = kernel->remove_rule(mark_rule()); !done) return done;
@@ -124,7 +124,7 @@ Result<void> KernelNetwork::clear(const Steering& last) {
   return remove_firewall();
 }
 
-Result<void> KernelNetwork::announce(const std::string& network, Ipv4Address dvipa) {
+Result<void> KernelNetwork::announce(const std::string& network, IpAddress dvipa) {
   return announce_by_arp(network, dvipa);
 }
 

@@ -23,7 +23,7 @@ class KernelNetwork final : public HostNetwork {
  public:
   Result<void> apply(const Steering& wanted) override;
   Result<void> clear(const Steering& last) override;
-  Result<void> announce(const std::string& network, Ipv4Address dvipa) override;
+  Result<void> announce(const std::string& network, IpAddress dvipa) override;
   Result<std::set<Listener>> listening_ports(const std::string& tun) override;
   Result<InterfaceInfo> interface(const std::string& name) override;
 };

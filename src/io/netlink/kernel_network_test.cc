@@ -12,8 +12,8 @@
 namespace testudo::io {
 namespace {
 
-const Ipv4Address kIpsec(0xc0000264);  // 192.0.2.100
-const Ipv4Address kPlain(0xc0000265);  // 192.0.2.101
+const IpAddress kIpsec(0xc0000264);  // 192.0.2.100
+const IpAddress kPlain(0xc0000265);  // 192.0.2.101
 
 bool has(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
 
@@ -137,7 +137,7 @@ TEST_F(KernelNetworkTest, TellsAboutInterfaces) {
   EXPECT_EQ(v0->mtu, 1500u);
   EXPECT_TRUE(v0->up);
   ASSERT_EQ(v0->addresses.size(), 1u);
-  EXPECT_EQ(v0->addresses[0], (Ipv4Prefix{Ipv4Address(0xc0000202), 24}));
+  EXPECT_EQ(v0->addresses[0], (IpPrefix{IpAddress(0xc0000202), 24}));
   EXPECT_FALSE(host.interface("nosuch0"));
 }
 
@@ -147,12 +147,12 @@ TEST_F(KernelNetworkTest, SeesListenersComeAndGo) {
   EXPECT_TRUE(now().empty());
   {
     const Descriptor own = listen_on(AF_INET, {kIpsec, 443});
-    const Descriptor any = listen_on(AF_INET, {Ipv4Address(), 80});
-    const Descriptor both = listen_on(AF_INET6, {Ipv4Address(), 8080});
-    const Descriptor v6 = listen_on(AF_INET6, {Ipv4Address(), 8081}, /*only_ipv6=*/true);
-    const Descriptor elsewhere = listen_on(AF_INET, {Ipv4Address(), 81});
+    const Descriptor any = listen_on(AF_INET, {IpAddress(), 80});
+    const Descriptor both = listen_on(AF_INET6, {IpAddress(), 8080});
+    const Descriptor v6 = listen_on(AF_INET6, {IpAddress(), 8081}, /*only_ipv6=*/true);
+    const Descriptor elsewhere = listen_on(AF_INET, {IpAddress(), 81});
     set_option(elsewhere.get(), SOL_SOCKET, SO_BINDTODEVICE, "v0", 2);
-    const std::set<Listener> expected = {{kIpsec, 443}, {Ipv4Address(), 80}, {Ipv4Address(), 8080}};
+    const std::set<Listener> expected = {{kIpsec, 443}, {IpAddress(), 80}, {IpAddress(), 8080}};
     EXPECT_EQ(now(), expected);
   }
   EXPECT_TRUE(now().empty());
@@ -172,7 +172,7 @@ struct KernelNetworkOnALink : KernelNetworkTest {
     shell("ip link set v0 up");
   }
   /// Sends a datagram to the DVIPA; whether the host's UDP socket gets it.
-  bool arrives(Ipv4Address dvipa, std::uint16_t port) {
+  bool arrives(IpAddress dvipa, std::uint16_t port) {
     home.enter();
     const Descriptor in(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
     sockaddr_in to = to_socket_address({dvipa, port});

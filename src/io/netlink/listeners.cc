@@ -48,15 +48,15 @@ bool only_ipv6(const nlmsghdr* h) {
 }
 
 /// The IPv4 address that the socket takes connections for, if any.
-std::optional<Ipv4Address> ipv4_of(const nlmsghdr* h) {
+std::optional<IpAddress> ipv4_of(const nlmsghdr* h) {
   const auto* m = static_cast<const inet_diag_msg*>(NLMSG_DATA(h));
   const auto* s = m->id.idiag_src;
-  if (m->idiag_family == AF_INET) return Ipv4Address(ntohl(s[0]));
+  if (m->idiag_family == AF_INET) return IpAddress(ntohl(s[0]));
   if (s[0] != 0 || s[1] != 0 || only_ipv6(h)) return std::nullopt;
   const bool wildcard = s[2] == 0 && s[3] == 0;
   const bool mapped = s[2] == htonl(0xffff);  // ::ffff:192.0.2.1
   if (!wildcard && !mapped) return std::nullopt;
-  return Ipv4Address(ntohl(s[3]));
+  return IpAddress(ntohl(s[3]));
 }
 
 /// Reads one answer of a dump into `found`; false: it was the last.

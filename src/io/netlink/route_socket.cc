@@ -29,18 +29,18 @@ using Route = std::unique_ptr<rtnl_route, Call<rtnl_route_put>>;
 using Cache = std::unique_ptr<nl_cache, Call<nl_cache_free>>;
 using Link = std::unique_ptr<rtnl_link, Call<rtnl_link_put>>;
 
-Addr host_address(Ipv4Address a) {
+Addr host_address(IpAddress a) {
   const std::uint32_t wire = htonl(a.value());
   Addr out(nl_addr_build(AF_INET, &wire, sizeof wire));
   nl_addr_set_prefixlen(out.get(), 32);
   return out;
 }
 
-Ipv4Address to_address(nl_addr* a) {
+IpAddress to_address(nl_addr* a) {
   if (a == nullptr || nl_addr_get_family(a) != AF_INET || nl_addr_get_len(a) != 4) return {};
   std::uint32_t wire = 0;
   std::memcpy(&wire, nl_addr_get_binary_addr(a), sizeof wire);
-  return Ipv4Address(ntohl(wire));
+  return IpAddress(ntohl(wire));
 }
 
 /// Zero, or an error that means "already so", is success.
@@ -55,7 +55,7 @@ std::string interface_name(int index) {
                                                                        : "interface " + std::to_string(index);
 }
 
-InterfaceAddr interface_address(int interface, Ipv4Address address) {
+InterfaceAddr interface_address(int interface, IpAddress address) {
   InterfaceAddr a(rtnl_addr_alloc());
   rtnl_addr_set_ifindex(a.get(), interface);
   rtnl_addr_set_local(a.get(), host_address(address).get());
@@ -117,7 +117,7 @@ Result<RouteSocket> RouteSocket::open() {
   return RouteSocket(std::move(socket));
 }
 
-Result<bool> RouteSocket::add_address(int interface, Ipv4Address address) {
+Result<bool> RouteSocket::add_address(int interface, IpAddress address) {
   const int status =
       rtnl_addr_add(socket_.get(), interface_address(interface, address).get(), NLM_F_CREATE | NLM_F_EXCL);
   if (status == -NLE_EXIST) return false;
@@ -128,7 +128,7 @@ Result<bool> RouteSocket::add_address(int interface, Ipv4Address address) {
   return true;
 }
 
-Result<void> RouteSocket::remove_address(int interface, Ipv4Address address) {
+Result<void> RouteSocket::remove_address(int interface, IpAddress address) {
   return check(rtnl_addr_delete(socket_.get(), interface_address(interface, address).get(), 0), NLE_NOADDR,
                "cannot remove " + address.to_string() + "/32 from " + interface_name(interface));
 }

@@ -20,7 +20,7 @@ namespace testudo::io {
 struct RoutingRule {
   std::uint32_t preference = 0;
   std::uint32_t mark = 0;  // 0: any
-  Ipv4Address source;      // unspecified: any
+  IpAddress source;      // unspecified: any
   std::uint32_t table = 0;
   friend auto operator<=>(const RoutingRule&, const RoutingRule&) = default;
 };
@@ -30,8 +30,8 @@ class RouteSocket {
   static Result<RouteSocket> open();
 
   /// True: it was not there before.
-  Result<bool> add_address(int interface, Ipv4Address address);
-  Result<void> remove_address(int interface, Ipv4Address address);
+  Result<bool> add_address(int interface, IpAddress address);
+  Result<void> remove_address(int interface, IpAddress address);
 
   /// All of `first` ≤ preference ≤ `last`.
   Result<std::set<RoutingRule>> rules(std::uint32_t first, std::uint32_t last);

@@ -23,7 +23,7 @@ constexpr std::size_t kPacketMax = 65536;  // bytes, of a super-segment
 constexpr std::uint32_t kHeaders = sizeof(VirtioHeader) + kEthernetHeaderSize;
 constexpr std::size_t kSendBatch = 64;  // packets in one sendmmsg()
 
-Result<void> attach(int fd, std::span<const Ipv4Address> owned) {
+Result<void> attach(int fd, std::span<const IpAddress> owned) {
   std::vector<sock_filter> code = tap_filter(owned);
   const sock_fprog program{static_cast<unsigned short>(code.size()), code.data()};
   if (!set_option(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program)) {
@@ -73,11 +73,11 @@ Result<Descriptor> open_out(const RawPort::Options& o) {
 }
 
 /// The destination in an IPv4 header that may be spread over head and body.
-Ipv4Address destination_of(const wire::Outgoing& o) {
+IpAddress destination_of(const wire::Outgoing& o) {
   std::uint32_t value = 0;
   for (std::size_t i = 16; i < 20; ++i)
     value = value << 8 | (i < o.head_size ? o.head[i] : o.body[i - o.head_size]);
-  return Ipv4Address(value);
+  return IpAddress(value);
 }
 
 }  // namespace
@@ -110,7 +110,7 @@ RawPort::RawPort(Descriptor tap, Descriptor out, std::size_t buffers)
   }
 }
 
-Result<void> RawPort::set_addresses(std::span<const Ipv4Address> owned) {
+Result<void> RawPort::set_addresses(std::span<const IpAddress> owned) {
   if (owned.size() > kAddressesMax) {
     return fail(std::to_string(owned.size()) + " owned DVIPAs are more than the " + std::to_string(kAddressesMax) +
                 " that one host can own");

@@ -45,7 +45,7 @@ class RawPort final : public PacketPort {
   static Result<std::unique_ptr<RawPort>> open(const Options& options);
 
   /// The DVIPAs whose packets are taken, at most kAddressesMax. Replaces the former set atomically. Any thread.
-  Result<void> set_addresses(std::span<const Ipv4Address> owned);
+  Result<void> set_addresses(std::span<const IpAddress> owned);
   static constexpr std::size_t kAddressesMax = 1024;
 
   [[nodiscard]] std::size_t receive(std::span<wire::Packet> out) override;

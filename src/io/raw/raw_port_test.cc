@@ -15,12 +15,12 @@ namespace testudo::io {
 namespace {
 
 using Bytes = std::vector<std::uint8_t>;
-const Ipv4Address kDvipa(0xc0000264);  // 192.0.2.100
-const Ipv4Address kOther(0xc0000265);
-const Ipv4Address kPeer(0xc0000201);
+const IpAddress kDvipa(0xc0000264);  // 192.0.2.100
+const IpAddress kOther(0xc0000265);
+const IpAddress kPeer(0xc0000201);
 
 /// An IPv4 packet from the peer, with 8 bytes of payload that name a UDP port.
-Bytes packet(Ipv4Address to, std::uint8_t protocol, std::uint16_t port, std::uint16_t fragment = 0) {
+Bytes packet(IpAddress to, std::uint8_t protocol, std::uint16_t port, std::uint16_t fragment = 0) {
   Bytes p = {0x45, 0, 0, 28, 0, 1, 0, 0, 64, protocol, 0, 0, 0xc0, 0, 2, 1, 0, 0, 0, 0, 0, 9, 0, 0, 0, 8, 0, 0};
   for (std::size_t i = 0; i < 4; ++i) p[16 + i] = static_cast<std::uint8_t>(to.value() >> (24 - 8 * i));
   p[6] = static_cast<std::uint8_t>(fragment >> 8);
@@ -110,7 +110,7 @@ TEST_F(RawPortTest, TakesWhatIsForOwnedDvipas) {
       {"first fragment of UDP 4500", false, packet(kDvipa, 17, 4500, 0x2000)},
       {"later fragment of UDP", false, packet(kDvipa, 17, 53, 10)},
       {"later fragment of TCP", true, packet(kDvipa, 6, 53, 10)},
-      {"the host's own address", false, packet(Ipv4Address(0xc0000202), 50, 0)},
+      {"the host's own address", false, packet(IpAddress(0xc0000202), 50, 0)},
   };
   for (const Row& row : rows) {
     const std::vector<Bytes> got = taken({row.bytes});
@@ -127,7 +127,7 @@ TEST_F(RawPortTest, SetOfAddressesIsReplaced) {
   EXPECT_TRUE(taken({packet(kDvipa, 50, 0)}).empty());
   ASSERT_TRUE(port->set_addresses({}));
   EXPECT_TRUE(taken({packet(kDvipa, 50, 0)}).empty());
-  std::vector<Ipv4Address> many(RawPort::kAddressesMax, kOther);
+  std::vector<IpAddress> many(RawPort::kAddressesMax, kOther);
   many.front() = kDvipa;
   ASSERT_TRUE(port->set_addresses(many));
   EXPECT_EQ(taken({packet(kDvipa, 50, 0)}).size(), 1u);

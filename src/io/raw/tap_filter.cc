@@ -19,7 +19,7 @@ sock_filter jump(int code, std::uint32_t k, std::uint8_t yes, std::uint8_t no) {
 
 }  // namespace
 
-std::vector<sock_filter> tap_filter(std::span<const Ipv4Address> owned) {
+std::vector<sock_filter> tap_filter(std::span<const IpAddress> owned) {
   const auto n = static_cast<std::uint32_t>(owned.size());
   std::vector<sock_filter> program = {
       statement(BPF_LD | BPF_B | BPF_ABS, static_cast<std::uint32_t>(SKF_AD_OFF + SKF_AD_PKTTYPE)),

@@ -33,7 +33,7 @@ struct Segment {
 
 /// Of the pseudo header; `size`: bytes of TCP header and payload.
 wire::ChecksumSum pseudo_sum(const std::uint8_t* ip, std::size_t size) {
-  return wire::pseudo_header_sum(Ipv4Address(be32(ip + 12)), Ipv4Address(be32(ip + 16)), ip[9], size);
+  return wire::pseudo_header_sum(IpAddress(be32(ip + 12)), IpAddress(be32(ip + 16)), ip[9], size);
 }
 
 bool checksum_correct(const Segment& s) {

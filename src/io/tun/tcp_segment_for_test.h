@@ -20,7 +20,7 @@ inline std::uint32_t get_be32(const std::uint8_t* p) {
 
 /// Of the pseudo header of an IPv4 packet; `size`: bytes after its 20 bytes of IP header.
 inline wire::ChecksumSum pseudo_sum(const std::uint8_t* ip, std::size_t size) {
-  return wire::pseudo_header_sum(Ipv4Address(get_be32(ip + 12)), Ipv4Address(get_be32(ip + 16)), ip[9], size);
+  return wire::pseudo_header_sum(IpAddress(get_be32(ip + 12)), IpAddress(get_be32(ip + 16)), ip[9], size);
 }
 
 /// Writes both checksums of an IPv4 TCP packet without IP options.

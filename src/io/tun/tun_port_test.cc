@@ -66,7 +66,7 @@ struct TunPortTest : testing::Test {
   void connect_both(bool segments) {
     home_b.enter();
     const Descriptor listener(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-    const Endpoint where{Ipv4Address(0x0a000002), 80};
+    const Endpoint where{IpAddress(0x0a000002), 80};
     sockaddr_in address = to_socket_address(where);
     ASSERT_EQ(bind(listener.get(), reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
     ASSERT_EQ(listen(listener.get(), 1), 0);

@@ -73,7 +73,7 @@ UdpReceiver::Train UdpReceiver::train_of(std::size_t index) {
     } else if (c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_TOS) {
       t.prototype.traffic_class = control_value<std::uint8_t>(c);
     } else if (c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_PKTINFO) {
-      t.prototype.destination.address = Ipv4Address(ntohl(control_value<in_pktinfo>(c).ipi_addr.s_addr));
+      t.prototype.destination.address = IpAddress(ntohl(control_value<in_pktinfo>(c).ipi_addr.s_addr));
     }
   }
   return t;

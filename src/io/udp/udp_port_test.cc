@@ -13,7 +13,7 @@ namespace testudo::io {
 namespace {
 
 using Bytes = std::vector<std::uint8_t>;
-const Ipv4Address kLoopback(0x7f000001);
+const IpAddress kLoopback(0x7f000001);
 
 Bytes bytes(std::size_t size, std::uint8_t first = 0) {
   Bytes b(size);
@@ -120,10 +120,10 @@ TEST_F(UdpPortTest, WithZeroChecksumsNothingIsSentInTrains) {
 }
 
 TEST_F(UdpPortTest, WildcardSocketSendsFromTheAddressThatIsAskedFor) {
-  auto any = open({.local = {Ipv4Address(), 0}});
+  auto any = open({.local = {IpAddress(), 0}});
   const Bytes body = bytes(10);
   wire::Outgoing o = to(b->local(), body);
-  o.source = {Ipv4Address(0x7f000009), any->local().port};
+  o.source = {IpAddress(0x7f000009), any->local().port};
   a->send({});
   any->send(std::span(&o, 1));
   const std::vector<Got> got = drain(*b);
@@ -132,14 +132,14 @@ TEST_F(UdpPortTest, WildcardSocketSendsFromTheAddressThatIsAskedFor) {
 }
 
 TEST_F(UdpPortTest, BindsForeignAddressOnlyWhenAsked) {
-  const Endpoint foreign{Ipv4Address(0xc0000264), 4500};
+  const Endpoint foreign{IpAddress(0xc0000264), 4500};
   EXPECT_FALSE(UdpPort::open({.local = foreign}));
   EXPECT_TRUE(UdpPort::open({.local = foreign, .free_bind = true}));
 }
 
 TEST_F(UdpPortTest, WhatTheKernelRefusesIsCounted) {
   const Bytes body = bytes(10);
-  const wire::Outgoing o = to({Ipv4Address(0xc0000201), 9}, body);  // no route
+  const wire::Outgoing o = to({IpAddress(0xc0000201), 9}, body);  // no route
   a->send(std::span(&o, 1));
   EXPECT_EQ(a->counters().send_failed.value(), 1u);
 }

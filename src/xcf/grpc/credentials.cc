@@ -58,7 +58,7 @@ std::vector<std::string> certificate_names(const grpc::AuthContext* peer) {
   if (peer == nullptr || !peer->IsPeerAuthenticated()) return names;
   for (const grpc::string_ref& value : peer->FindPropertyValues("x509_subject_alternative_name")) {
     const std::string name(value.data(), value.size());
-    if (!Ipv4Address::parse(name)) names.push_back(name);  // an address is no node name
+    if (!IpAddress::parse(name)) names.push_back(name);  // an address is no node name
   }
   if (!names.empty()) return names;
   for (const grpc::string_ref& value : peer->FindPropertyValues("x509_common_name")) {

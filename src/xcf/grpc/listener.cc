@@ -66,7 +66,7 @@ class GrpcListener final : public Listener, v1::Xcf::WithRawCallbackMethod_Excha
   Executor& executor_;
   std::shared_ptr<facility::InFlight> in_flight_;
   Stream::Limits limits_;
-  Ipv4Address address_;
+  IpAddress address_;
   int port_ = 0;
   Accept accept_;
   std::shared_ptr<int> alive_ = std::make_shared<int>();
