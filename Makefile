@@ -4,11 +4,12 @@ SHELL := /bin/bash
 PYTHON := /usr/bin/python3
 PRESET ?= release
 FUZZ_SECONDS ?= 10
+BENCH_SECONDS ?= 420
 # Folders of src/ that `make tidy` looks at: the data plane.
 TIDY ?= base wire crypto ipsec policy sequence distributor target path
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: all help setup build demo test fuzz lint tidy format clean
+.PHONY: all help setup build demo test fuzz bench lint tidy format clean
 
 all: build
 
@@ -17,6 +18,7 @@ help:
 	@echo 'make demo     the main job, end to end, in network namespaces on this machine (root)'
 	@echo 'make test     every test: unit, property, simulation, end to end (root)'
 	@echo 'make fuzz     every fuzz target with its corpus for FUZZ_SECONDS=$(FUZZ_SECONDS) each'
+	@echo 'make bench    benchmarks against DPDK and ipsec-mb, about BENCH_SECONDS=$(BENCH_SECONDS) (docs/performance.md)'
 	@echo 'make format   format the C++ sources; make lint: check format and layers'
 	@echo 'make tidy     clang-tidy over the folders of src/ in TIDY="$(TIDY)"'
 	@echo 'make clean    remove build/'
@@ -37,6 +39,11 @@ test: build
 
 fuzz: setup
 	@$(PYTHON) tools/run_fuzz.py --seconds $(FUZZ_SECONDS)
+
+# The peers are Debian packages that only this needs.
+bench: setup
+	@tools/setup.sh --bench
+	@$(PYTHON) bench/run.py --seconds $(BENCH_SECONDS)
 
 # Of the working tree, without what is deleted in it. The charon plugin is C in strongSwan's style.
 sources = $(wildcard $(shell git ls-files --cached --others --exclude-standard \

@@ -2,7 +2,7 @@
 # Installs what Testudo needs to build, test and demonstrate itself on Debian 12, from Debian's packages only.
 # Does nothing when everything is there. A package's own service is neither started nor enabled by this script.
 #
-# usage: tools/setup.sh [--verbose]
+# usage: tools/setup.sh [--verbose] [--bench]     --bench: also the peers of the benchmarks
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -21,11 +21,19 @@ packages=(
   etcd-server etcd-client nginx-light curl iproute2 ethtool nftables tcpdump openssl procps util-linux
 )
 
-verbose=no
-[ "${1:-}" = --verbose ] && verbose=yes
+bench_packages=(libdpdk-dev)
 
 say() { printf 'setup: %s\n' "$*"; }
 die() { printf 'setup: error: %s\n' "$*" >&2; exit 1; }
+
+verbose=no
+for option in "$@"; do
+  case $option in
+    --verbose) verbose=yes ;;
+    --bench) packages+=("${bench_packages[@]}") ;;
+    *) die "no option $option: there are --verbose and --bench" ;;
+  esac
+done
 
 missing=()
 for package in "${packages[@]}"; do

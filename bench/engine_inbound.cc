@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "bench/engine_inbound.h"
+
+#include <cstring>
+#include <string>
+
+#include "base/check.h"
+#include "bench/engine.h"
+#include "bench/engine_outbound.h"
+#include "ipsec/sa_for_test.h"
+#include "wire/esp.h"
+#include "wire/ipv4.h"
+
+namespace testudo::bench {
+
+ipsec::SaParameters parameters_of(const Suite& suite, Direction direction, std::uint32_t sa) {
+  ipsec::SaParameters p;
+  p.id = SaId(sa + 1);
+  p.direction = direction;
+  p.spi = Spi(kFirstSpi + sa);
+  p.local = Ipv4Address(kLocal);
+  p.remote = Ipv4Address(kFirstRemote + sa);
+  p.tunnel = "peer/" + std::to_string(sa);
+  p.suite = suite.ours;
+  const auto key = key_of(suite, sa);
+  p.key = Secret(key.size());
+  std::memcpy(p.key.mutable_bytes().data(), key.data(), key.size());
+  p.replay_window = kWindow;
+  return p;
+}
+
+std::unique_ptr<Contender> make_engine(const Case& which) {
+  if (which.direction == Direction::kOutbound) return std::make_unique<OutboundEngine>(which);
+  return std::make_unique<InboundEngine>(which);
+}
+
+InboundEngine::InboundEngine(const Case& which)
+    : engine_(ipsec::engine_for_test()), factory_(ipsec::engine_for_test(), 0xabcdef, rng_) {
+  for (std::uint32_t i = 0; i < which.sas; ++i) {
+    auto sa = factory_.create(parameters_of(*which.suite, Direction::kInbound, i));
+    CHECK(sa.has_value() && sad_.install(std::move(*sa)) == nullptr);
+  }
+}
+
+void InboundEngine::load(const Turn& turn) {
+  room_.resize(kTurn * turn[0].bytes.size());
+  for (std::size_t i = 0; i < kTurn; ++i) {
+    packets_[i].data = room_.data() + i * turn[0].bytes.size();
+    packets_[i].size = static_cast<std::uint32_t>(turn[i].bytes.size());
+    std::memcpy(packets_[i].data, turn[i].bytes.data(), turn[i].bytes.size());
+  }
+}
+
+std::size_t InboundEngine::run() {
+  std::size_t good = 0;
+  for (std::size_t i = 0; i < kTurn; i += kBurst) good += burst(std::span(packets_).subspan(i, kBurst));
+  return good;
+}
+
+std::size_t InboundEngine::burst(std::span<const wire::Packet> packets) {
+  std::size_t n = 0;
+  for (const wire::Packet& packet : packets) n += take(packet, requests_[n]) ? 1 : 0;
+  const auto requests = std::span(requests_).first(n);
+  ipsec::decap(*engine_, requests);
+  std::size_t ready = 0;
+  for (ipsec::DecapRequest& request : requests) ready += finish(request, outgoing_[ready]) ? 1 : 0;
+  return ready;
+}
+
+bool InboundEngine::take(const wire::Packet& packet, ipsec::DecapRequest& request) {
+  const auto ip = wire::parse_ipv4(packet.bytes());
+  if (!ip || ip->is_fragment() || ip->protocol() != wire::kProtocolEsp) return drop(Drop::kMalformed), false;
+  const wire::EspHeader* header = wire::parse_esp(ip->payload());
+  if (header == nullptr) return drop(Drop::kTruncated), false;
+  ipsec::Sa* sa = sad_.find_inbound(header->spi(), ip->source(), ip->destination());
+  if (sa == nullptr) return drop(Drop::kUnknownSpi), false;
+  const SeqNo seq = sa->full_sequence(header->sequence_low());
+  if (const auto reason = sa->replay().check(seq)) return drop(*reason), false;
+  const std::span<std::uint8_t> esp = packet.bytes().subspan(ip->header_size());
+  request = {.sa = sa,
+             .seq = seq,
+             .data = esp.data(),
+             .size = static_cast<std::uint32_t>(esp.size()),
+             .out = nullptr,
+             .authentic = false,
+             .drop = {},
+             .inner = {}};
+  return true;
+}
+
+bool InboundEngine::finish(ipsec::DecapRequest& request, wire::Outgoing& out) {
+  if (request.authentic) {
+    // Two copies can be in one burst: only the first one is new.
+    if (const auto reason = request.sa->replay().check(request.seq)) return drop(*reason), false;
+    request.sa->replay().commit(request.seq);
+  }
+  if (request.drop) return drop(*request.drop), false;
+  out.head_size = 0;
+  out.body = request.inner.data();
+  out.body_size = static_cast<std::uint32_t>(request.inner.size());
+  decrypted_packets_.add();
+  decrypted_bytes_.add(request.inner.size());
+  return true;
+}
+
+}  // namespace testudo::bench

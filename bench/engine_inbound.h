@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: Apache-2.0
+// Inbound half of the engine under test: see engine.h.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "bench/contender.h"
+#include "crypto/engine.h"
+#include "ipsec/esp.h"
+#include "ipsec/sad.h"
+#include "wire/packet.h"
+
+namespace testudo::bench {
+
+class InboundEngine final : public Contender {
+ public:
+  explicit InboundEngine(const Case& which);
+  void load(const Turn& turn) override;
+  std::size_t run() override;
+
+ private:
+  std::size_t burst(std::span<const wire::Packet> packets);
+  bool take(const wire::Packet& packet, ipsec::DecapRequest& request);
+  bool finish(ipsec::DecapRequest& request, wire::Outgoing& out);
+  void drop(Drop reason) { drops_.count(reason); }
+
+  SeededRng rng_{4};
+  std::unique_ptr<crypto::Engine> engine_;
+  ipsec::SaFactory factory_;
+  ipsec::Sad sad_;
+  DropCounters drops_;
+  std::vector<std::uint8_t> room_;  // the packets of a turn
+  std::array<wire::Packet, kTurn> packets_;
+  std::array<ipsec::DecapRequest, kBurst> requests_;
+  std::array<wire::Outgoing, kBurst> outgoing_;
+  Counter decrypted_packets_, decrypted_bytes_;
+};
+
+}  // namespace testudo::bench

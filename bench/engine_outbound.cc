@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "bench/engine_outbound.h"
+
+#include <cstring>
+
+#include "base/check.h"
+#include "bench/engine.h"
+#include "ipsec/sa_for_test.h"
+#include "wire/ipv4.h"
+
+namespace testudo::bench {
+namespace {
+
+constexpr NodeId kNode(1);
+constexpr Epoch kEpoch(7);
+constexpr std::uint16_t kGrant = 0xffff;  // numbers
+
+}  // namespace
+
+OutboundEngine::OutboundEngine(const Case& which)
+    : engine_(ipsec::engine_for_test()),
+      factory_(ipsec::engine_for_test(), 0xabcdef, rng_),
+      lessee_(kNode, 1, {.sas_max = which.sas}),
+      outbox_(which.sas / 16 + 64),
+      next_(which.sas + 1, 1),
+      train_(std::make_unique<std::uint8_t[]>(kBurst * kSlot)) {
+  for (std::uint32_t i = 0; i < which.sas; ++i) {
+    auto sa = factory_.create(parameters_of(*which.suite, Direction::kOutbound, i));
+    CHECK(sa.has_value());
+    tunnel_.push_back((*sa)->tunnel());
+    const SaId id = (*sa)->id();
+    CHECK(sad_.install(std::move(*sa)) == nullptr);
+    lessee_.add_sa(id, {.dvipa = Ipv4Address(kLocal), .epoch = kEpoch, .owner = kNode});
+    CHECK(!lessee_.take(id, 1, now_));
+    if (i % 1024 == 1023 || i + 1 == which.sas) {
+      lessee_.poll(now_, outbox_);
+      renew_leases();
+    }
+  }
+}
+
+void OutboundEngine::load(const Turn& turn) {
+  renew_leases();
+  room_.resize(kTurn * turn[0].bytes.size());
+  for (std::size_t i = 0; i < kTurn; ++i) {
+    std::uint8_t* at = room_.data() + i * turn[0].bytes.size();
+    std::memcpy(at, turn[i].bytes.data(), turn[i].bytes.size());
+    inputs_[i] = {.tunnel = tunnel_[turn[i].sa], .bytes = {at, turn[i].bytes.size()}};
+  }
+}
+
+// What the owner's sequencer would answer.
+void OutboundEngine::renew_leases() {
+  for (std::size_t i = 0; i < outbox_.size(); ++i) {
+    const auto message = wire::FastMessage::parse(outbox_.datagram(i).bytes);
+    CHECK(message.has_value());
+    if (message->header().type != wire::FastType::kLeaseRequest) continue;
+    wire::FastHeader header = message->header();
+    header.type = wire::FastType::kLeaseGrant;
+    for (std::size_t n = 0; n < message->count(); ++n) {
+      const auto request = message->entry<wire::LeaseRequest>(n);
+      std::array<std::uint8_t, wire::kFastDatagramMax> buffer;
+      wire::FastWriter writer(buffer, header);
+      std::uint64_t& next = next_[request.sa.value()];
+      CHECK(writer.append(wire::LeaseGrant{.sa = request.sa,
+                                           .id = request.id,
+                                           .first = SeqNo(next),
+                                           .count = kGrant,
+                                           .duration_us = 0xffffffff,
+                                           .shared = false}));
+      next += kGrant;
+      lessee_.receive(*wire::FastMessage::parse(writer.bytes()), now_);
+    }
+  }
+  outbox_.clear();
+}
+
+std::size_t OutboundEngine::run() {
+  std::size_t good = 0;
+  for (std::size_t i = 0; i < kTurn; i += kBurst) good += burst(std::span(inputs_).subspan(i, kBurst));
+  return good;
+}
+
+SeqNo OutboundEngine::next_number(SaId sa, std::size_t want) {
+  if (numbers_sa_ != sa || numbers_.count == 0) {
+    if (numbers_sa_ != SaId()) lessee_.sent(numbers_sa_, SeqNo(numbers_.first.value() - 1));
+    numbers_sa_ = sa;
+    numbers_ = lessee_.take(sa, static_cast<std::uint32_t>(want), now_);
+    if (!numbers_) return SeqNo();
+  }
+  const SeqNo number = numbers_.first;
+  numbers_.first = SeqNo(number.value() + 1);
+  --numbers_.count;
+  return number;
+}
+
+std::size_t OutboundEngine::burst(std::span<const Input> packets) {
+  std::array<ipsec::Sa*, kBurst> sas;
+  for (std::size_t i = 0; i < packets.size(); ++i) sas[i] = sad_.find_outbound(packets[i].tunnel);
+  std::size_t n = 0;
+  for (std::size_t i = 0; i < packets.size(); ++i) {
+    std::size_t same = i + 1;  // numbers for all consecutive packets of the SA at once
+    if (numbers_.count == 0) {
+      while (same < packets.size() && sas[same] == sas[i]) ++same;
+    }
+    const SeqNo number = next_number(sas[i]->id(), same - i);
+    if (number == SeqNo()) continue;
+    requests_[n] = {.sa = sas[i],
+                    .seq = number,
+                    .header = packets[i].bytes,
+                    .payload = {},
+                    .out = train_.get() + n * kSlot,
+                    .drop = {}};
+    ++n;
+  }
+  const auto requests = std::span(requests_).first(n);
+  ipsec::encap(*engine_, requests);
+  std::size_t ready = 0;
+  for (const ipsec::EncapRequest& request : requests) {
+    if (!request.drop) fill(request, outgoing_[ready++]);
+  }
+  lessee_.sent(numbers_sa_, SeqNo(numbers_.first.value() - 1));
+  lessee_.poll(now_, outbox_);  // once a turn of the worker
+  return ready;
+}
+
+void OutboundEngine::fill(const ipsec::EncapRequest& request, wire::Outgoing& out) {
+  const ipsec::SaParameters& p = request.sa->parameters();
+  out.traffic_class = ipsec::outer_traffic_class(request.header[1]);
+  out.body = request.out;
+  out.body_size = static_cast<std::uint32_t>(ipsec::encap_size(p.suite, request.header.size()));
+  out.source = {p.local, p.local_port};
+  out.destination = {p.remote, p.remote_port};
+  out.head_size = kOuter;
+  wire::build_ipv4(std::span(out.head).first<kOuter>(),
+                   {.source = p.local,
+                    .destination = p.remote,
+                    .protocol = wire::kProtocolEsp,
+                    .id = next_ip_id_++,
+                    .traffic_class = out.traffic_class},
+                   out.body_size);
+  packets_.add();
+  bytes_.add(request.header.size());
+}
+
+}  // namespace testudo::bench

@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+// Outbound half of the engine under test: see engine.h.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "bench/contender.h"
+#include "crypto/engine.h"
+#include "ipsec/esp.h"
+#include "ipsec/sad.h"
+#include "sequence/lessee.h"
+#include "wire/packet.h"
+
+namespace testudo::bench {
+
+class OutboundEngine final : public Contender {
+ public:
+  explicit OutboundEngine(const Case& which);
+  void load(const Turn& turn) override;
+  std::size_t run() override;
+
+ private:
+  static constexpr std::size_t kSlot = 2048;  // bytes of the train's memory per packet
+  struct Input {
+    ipsec::TunnelId tunnel;
+    std::span<const std::uint8_t> bytes;
+  };
+  std::size_t burst(std::span<const Input> packets);
+  [[nodiscard]] SeqNo next_number(SaId sa, std::size_t want);
+  void fill(const ipsec::EncapRequest& request, wire::Outgoing& out);
+  void renew_leases();
+
+  SeededRng rng_{4};
+  std::unique_ptr<crypto::Engine> engine_;
+  ipsec::SaFactory factory_;
+  ipsec::Sad sad_;
+  sequence::Lessee lessee_;
+  wire::FastOutbox outbox_;
+  Time now_{1h};
+  std::vector<std::uint64_t> next_;      // number to be granted, by SaId
+  std::vector<ipsec::TunnelId> tunnel_;  // by SA
+  SaId numbers_sa_;
+  sequence::Numbers numbers_;
+  std::vector<std::uint8_t> room_;  // the packets of a turn
+  std::array<Input, kTurn> inputs_;
+  std::unique_ptr<std::uint8_t[]> train_;
+  std::array<ipsec::EncapRequest, kBurst> requests_;
+  std::array<wire::Outgoing, kBurst> outgoing_;
+  std::uint16_t next_ip_id_ = 0;
+  Counter packets_, bytes_;
+};
+
+}  // namespace testudo::bench

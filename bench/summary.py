@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From the programs' JSON to rows {"name", "value", "unit", "peer", "peer_value", "ratio", "goal", "goal_is", "ok"}.
+
+A time's ratio is peer / value: above 1, the engine is faster. goal_is says whether the goal is the least or the most
+that the ratio (or, without a peer, the value) may be. Rows without a goal have None there and in "ok".
+"""
+import json
+import pathlib
+import statistics
+
+SUITES = ("gcm128", "cbc128-sha256", "chacha20-poly1305")
+# (suite, direction, bytes) → least ratio. Suites that are not named have no goal.
+AGAINST_DPDK = {("gcm128", "out", 1400): 1.03, ("gcm128", "in", 1400): 1.2,
+                ("gcm128", "out", 64): 1.0, ("gcm128", "in", 64): 1.3}
+AGAINST_DPDK |= {(suite, direction, size): 1.0 for suite in SUITES[1:]
+                 for direction in ("out", "in") for size in (64, 1400)}
+AGAINST_RAW = {("gcm128", "out", 1400): 0.85, ("gcm128", "in", 1400): 0.9}
+
+
+def row(name, value, unit, peer=None, peer_value=None, ratio=None, goal=None, most=False):
+    judged = value if ratio is None else ratio
+    ok = None if goal is None else bool(judged <= goal if most else judged >= goal)
+    return {"name": name, "value": round(value, 2), "unit": unit, "peer": peer,
+            "peer_value": None if peer_value is None else round(peer_value, 2),
+            "ratio": None if ratio is None else round(ratio, 3), "goal": goal,
+            "goal_is": None if goal is None else ("most" if most else "least"), "ok": ok}
+
+
+def medians(path: pathlib.Path) -> dict[str, float]:
+    """Counter "ns" by benchmark, median over the repetitions."""
+    values: dict[str, list[float]] = {}
+    for one in json.loads(path.read_text())["benchmarks"]:
+        if one.get("run_type") != "iteration":
+            continue
+        if one.get("error_occurred"):
+            raise SystemExit(f"bench: error: {one['name']}: {one['error_message']}")
+        values.setdefault(one["run_name"].removesuffix("/manual_time"), []).append(one["ns"])
+    return {name: statistics.median(all_of_it) for name, all_of_it in values.items()}
+
+
+def place(esp_row: dict) -> tuple:
+    """GCM first, outbound before inbound, small before large."""
+    suite, direction, size, _, sas, _ = esp_row["name"].split()
+    return SUITES.index(suite), direction == "in", int(size), sas != "1"
+
+
+def esp_rows(ns: dict[str, float]) -> list[dict]:
+    rows = []
+    for name, value in ns.items():
+        contender, _, case = name.partition("/")
+        if contender != "engine":
+            continue
+        suite, direction, size, sas = case.split("/")
+        key, label = (suite, direction, int(size)), f"{suite} {direction} {size} B, {int(sas):,} SA"
+        peers = {peer: ns[f"{peer}/{case}"] for peer in
+                 ("dpdk-cpu", "dpdk-cpu-sad", "dpdk-device", "dpdk-device-sad") if f"{peer}/{case}" in ns}
+        # With many SAs a receiver must look them up; with one it need not, and the peer need not either.
+        fair = {k: v for k, v in peers.items() if k.endswith("-sad") or direction == "out" or sas == "1"}
+        best = min(fair, key=fair.get)
+        rows.append(row(label, value, "ns/packet", "librte_ipsec " + best.removeprefix("dpdk-"), fair[best],
+                        fair[best] / value, AGAINST_DPDK.get(key)))
+        if f"raw/{case}" in ns:
+            raw = ns[f"raw/{case}"]
+            rows.append(row(label, value, "ns/packet", "ipsec-mb alone", raw, raw / value, AGAINST_RAW.get(key)))
+        others = {k: v for k, v in peers.items() if k not in fair}
+        if others:
+            best = min(others, key=others.get)
+            rows.append(row(label, value, "ns/packet", f"librte_ipsec {best.removeprefix('dpdk-')}, no look-up",
+                            others[best], others[best] / value))
+    return sorted(rows, key=place)
+
+
+def rows(directory: pathlib.Path, names: list[str]) -> list[dict]:
+    made = []
+    for name in names:
+        path = directory / f"{name}.json"
+        if name == "esp":
+            made += esp_rows(medians(path))
+    return made
+
+
+def cell(number) -> str:
+    return "" if number is None else f"{number:.2f}" if abs(number) < 10 else f"{number:,.0f}"
+
+
+def lines(rows: list[dict]) -> list[list[str]]:
+    made = []
+    for r in rows:
+        goal = "" if r["goal"] is None else ("≥ " if r["goal_is"] == "least" else "≤ ") + f"{r['goal']:g}"
+        ok = "" if r["ok"] is None else "yes" if r["ok"] else "no"
+        made.append([r["name"], f"{cell(r['value'])} {r['unit']}", r["peer"] or "", cell(r["peer_value"]),
+                     cell(r["ratio"]), goal, ok])
+    return made
+
+
+HEAD = ["", "value", "peer", "of the peer", "ratio", "goal", "met"]
+
+
+def table(rows: list[dict]) -> str:
+    cells = [HEAD, *lines(rows)]
+    widths = [max(len(line[i]) for line in cells) for i in range(len(HEAD))]
+    left = {0, 2}
+    return "\n".join("  ".join(text.ljust(w) if i in left else text.rjust(w)
+                               for i, (text, w) in enumerate(zip(line, widths))).rstrip() for line in cells)

@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+// Traffic: the packets that all contenders get: of one SA, or of many in random order. Inbound packets are sealed
+// here, each with the next number of its SA, so no contender ever sees one twice.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "bench/contender.h"
+#include "crypto/engine.h"
+#include "ipsec/sa.h"
+
+namespace testudo::bench {
+
+/// The peers' ends of the SAs of one suite.
+class Senders {
+ public:
+  Senders(const Suite& suite, std::uint32_t sas);
+  /// Outer header and ESP around the inner packets, number i of SA which[i]. `out[i]` is set to the place in
+  /// `room`.
+  void seal(std::span<const std::uint8_t> inner, std::span<TurnPacket> packets, std::vector<std::uint8_t>& room);
+  [[nodiscard]] std::uint32_t sas() const { return static_cast<std::uint32_t>(sas_.size()); }
+
+ private:
+  SeededRng rng_{3};
+  std::unique_ptr<crypto::Engine> engine_;
+  ipsec::SaFactory factory_;
+  std::vector<std::unique_ptr<ipsec::Sa>> sas_;
+  std::vector<std::uint64_t> next_;  // sequence number, by SA
+};
+
+class Traffic {
+ public:
+  /// `inner_size`: bytes of the inner packets.
+  Traffic(Senders& senders, Direction direction, std::size_t inner_size);
+  const Turn& next();
+
+ private:
+  std::uint32_t any_sa();
+
+  Senders& senders_;
+  Direction direction_;
+  std::vector<std::uint8_t> inner_, room_;
+  std::uint64_t random_ = 88172645463325252;
+  Turn turn_;
+};
+
+}  // namespace testudo::bench
