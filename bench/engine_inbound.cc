@@ -18,8 +18,8 @@ ipsec::SaParameters parameters_of(const Suite& suite, Direction direction, std::
   p.id = SaId(sa + 1);
   p.direction = direction;
   p.spi = Spi(kFirstSpi + sa);
-  p.local = Ipv4Address(kLocal);
-  p.remote = Ipv4Address(kFirstRemote + sa);
+  p.local = IpAddress(kLocal);
+  p.remote = IpAddress(kFirstRemote + sa);
   p.tunnel = "peer/" + std::to_string(sa);
   p.suite = suite.ours;
   const auto key = key_of(suite, sa);

@@ -30,7 +30,7 @@ OutboundEngine::OutboundEngine(const Case& which)
     tunnel_.push_back((*sa)->tunnel());
     const SaId id = (*sa)->id();
     CHECK(sad_.install(std::move(*sa)) == nullptr);
-    lessee_.add_sa(id, {.dvipa = Ipv4Address(kLocal), .epoch = kEpoch, .owner = kNode});
+    lessee_.add_sa(id, {.dvipa = IpAddress(kLocal), .epoch = kEpoch, .owner = kNode});
     CHECK(!lessee_.take(id, 1, now_));
     if (i % 1024 == 1023 || i + 1 == which.sas) {
       lessee_.poll(now_, outbox_);
