@@ -17,7 +17,7 @@ from lab import wait
 from lab.host import LabHost
 from lab.process import Process
 
-_SNAP_BYTES = 256      # enough for a whole small request, so that it can be sent again
+SNAP_BYTES = 256      # enough for a whole small request, so that it can be sent again
 _BUFFER_KIB = 64 * 1024
 
 
@@ -40,12 +40,13 @@ class Capture:
     interface: str
     path: Path
     filter: str = "udp port 4500 or esp"
+    snap_bytes: int = SNAP_BYTES
     process: Process | None = None
 
     def start(self) -> "Capture":
         self.path.unlink(missing_ok=True)
         self.process = self.host.start(
-            "tcpdump", "tcpdump", "-i", self.interface, "-n", "-U", "--immediate-mode", "-s", str(_SNAP_BYTES),
+            "tcpdump", "tcpdump", "-i", self.interface, "-n", "-U", "--immediate-mode", "-s", str(self.snap_bytes),
             "-B", str(_BUFFER_KIB), "-Z", "root", "-w", str(self.path), self.filter)
         wait.until("tcpdump to listen", lambda: self.path.exists() and self.path.stat().st_size >= 24)
         return self

@@ -3,6 +3,7 @@
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from lab import wait
 from lab.host import LabHost
@@ -17,6 +18,7 @@ CRYPTO = "random nonce openssl kdf pem pkcs1 pkcs8 x509 pubkey constraints revoc
 @dataclass(frozen=True)
 class Charon:
     host: LabHost
+    start_seconds: ClassVar[float] = 10.0
 
     @property
     def dir(self) -> Path:
@@ -30,6 +32,10 @@ class Charon:
     def uri(self) -> str:
         return f"unix://{self.dir}/charon.vici"
 
+    @property
+    def _settings(self) -> Path:
+        return self.dir / "strongswan.conf"
+
     def configure(self, plugins: str, settings: str, swanctl: str, certificate: Path, ca: Path,
                   key_log: bool = False) -> None:
         """`plugins`: the load list behind the crypto plugins. `settings`: more lines for strongswan.conf's
@@ -41,21 +47,22 @@ class Charon:
         shutil.copy(certificate.with_suffix(".key"), self.dir / "private")
         shutil.copy(ca, self.dir / "x509ca")
         (self.dir / "swanctl.conf").write_text(swanctl, encoding="utf-8")
-        (self.dir / "strongswan.conf").write_text(_STRONGSWAN_CONF.format(
-            plugins=f"{CRYPTO} {plugins}", settings=settings, uri=self.uri, log=self.log,
+        self._settings.write_text(_STRONGSWAN_CONF.format(
+            plugins=f"{CRYPTO} {plugins}", crypto=CRYPTO, settings=settings, uri=self.uri, log=self.log,
             child_level=4 if key_log else 1), encoding="utf-8")
 
     def start(self, preload: Path | None = None) -> Process:
         (self.dir / "charon.vici").unlink(missing_ok=True)
         # By env(1): into charon alone, not into the `ip` that starts it.
         command = ["env", f"LD_PRELOAD={preload}", DAEMON] if preload else [DAEMON]
-        process = self.host.start("charon", *command, env={"STRONGSWAN_CONF": str(self.dir / "strongswan.conf")})
-        wait.until(f"charon on {self.host.name} to take its configuration (see {self.log})", self._load)
+        process = self.host.start("charon", *command, env={"STRONGSWAN_CONF": str(self._settings)})
+        wait.until(f"charon on {self.host.name} to take its configuration (see {self.log})", self._load,
+                   self.start_seconds)
         return process
 
     def swanctl(self, *arguments: str, check: bool = True, timeout: float = 30) -> str:
         done = self.host.run("swanctl", *arguments, "--uri", self.uri, check=check, timeout=timeout,
-                             env={"SWANCTL_DIR": str(self.dir)})
+                             env={"SWANCTL_DIR": str(self.dir), "STRONGSWAN_CONF": str(self._settings)})
         return done.stdout
 
     def initiate(self, child: str) -> str:
@@ -88,5 +95,8 @@ charon-systemd {{
   journal {{
     default = -1
   }}
+}}
+swanctl {{
+  load = {crypto}
 }}
 """

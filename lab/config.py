@@ -94,7 +94,22 @@ ENDVIPADYNAMIC
 """
 
 
-def node_toml(node: Node, name: str, xcf_address: str, etcd: Etcd, defines: bool, owns: bool) -> str:
+# Static filters, which an owner and its backups have in common. charon adds its own while an SA lives.
+FILTERS = """\
+[[filter]]
+dvipa = "192.0.2.100"
+action = "protect"
+
+[[filter]]
+dvipa = "192.0.2.101"
+action = "permit"
+protocol = "tcp"
+ports = [80]
+"""
+
+
+def node_toml(node: Node, name: str, xcf_address: str, etcd: Etcd, owns: bool, filters: str | None) -> str:
+    """`filters`: of a node that has a definition block, an owner or a backup."""
     keys = etcd.certificates
     return f"""\
 [node]
@@ -118,7 +133,7 @@ endpoints = ["{etcd.endpoint}"]
 
 [control]
 socket = "{node.control_socket}"
-""" + (_ike(node) if owns else "") + (_definition(node) if defines else "")
+""" + (_ike(node) if owns else "") + (_definition(node, filters) if filters is not None else "")
 
 
 def _ike(node: Node) -> str:
@@ -128,19 +143,9 @@ socket = "{node.charon_socket}"
 """
 
 
-def _definition(node: Node) -> str:
-    """With the static filters, which an owner and its backups have in common. charon adds its own while an SA lives."""
+def _definition(node: Node, filters: str) -> str:
     return f"""
 [definition]
 file = "{node.definitions}"
 
-[[filter]]
-dvipa = "192.0.2.100"
-action = "protect"
-
-[[filter]]
-dvipa = "192.0.2.101"
-action = "permit"
-protocol = "tcp"
-ports = [80]
-"""
+{filters}"""

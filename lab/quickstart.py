@@ -13,6 +13,7 @@ import os
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import ClassVar
 
 from lab import certificates, config, network, observe, process, wait
 from lab.charon import Charon
@@ -43,7 +44,13 @@ def topology(name: str) -> Topology:
 
 @dataclass
 class Quickstart:
-    """The running cluster. `up` returns when every member is in, every target is ready, and charon serves."""
+    """The running cluster. `up` returns when every member is in, every target is ready, and charon serves.
+
+    A cluster of another shape is a subclass: the class variables, `describe_topology`, and the hooks below `_start`."""
+
+    members: ClassVar[dict[str, int]] = MEMBERS
+    targets: ClassVar[tuple[str, ...]] = TARGETS
+    dvipas: ClassVar[tuple[str, ...]] = (DVIPA, PLAIN_DVIPA)
 
     state: LabState
     hosts: dict[str, LabHost]
@@ -60,7 +67,7 @@ class Quickstart:
         state = LabState(name)
         if state.exists():
             raise RuntimeError(f"lab {name} is up already; `python3 -m lab down {name}` removes it")
-        description = topology(name)
+        description = cls.describe_topology(name)
         hosts = {host.name: LabHost(host.name, description.namespace(host.name), host.addresses, state)
                  for host in description.hosts}
         cluster = cls(state, hosts)
@@ -72,6 +79,10 @@ class Quickstart:
                 cluster.down()
             raise
         return cluster
+
+    @classmethod
+    def describe_topology(cls, name: str) -> Topology:
+        return topology(name)
 
     def __enter__(self) -> "Quickstart":
         return self
@@ -102,7 +113,7 @@ class Quickstart:
     def macs(self) -> dict[str, str]:
         """MAC address on the network segment → host."""
         return {self.hosts[name].run("cat", "/sys/class/net/lan/address").stdout.strip(): name
-                for name in ("client", *MEMBERS)}
+                for name in ("client", *self.members)}
 
     # ---- start, in the order of what needs what; everything else at the same time ----
 
@@ -116,9 +127,9 @@ class Quickstart:
             self._write_node_configs()
             charons = pool.submit(self._start_charons, ike_certificates, rekey_bytes, key_log)
             etcd = pool.submit(self.etcd.start)
-            webs = [pool.submit(self._start_nginx, target, files) for target in TARGETS]
+            webs = [pool.submit(self._start_nginx, target, files) for target in self.targets]
             self.processes["etcd"] = etcd.result()
-            for name in MEMBERS:
+            for name in self.members:
                 self.start_node(name)
             for future in [charons, *webs]:
                 future.result()
@@ -134,7 +145,7 @@ class Quickstart:
 
     def wait_ready(self, seconds: float = 15.0) -> None:
         def ready() -> bool:
-            lacking = observe.unready(self.nodes["owner"].query("status"), MEMBERS, TARGETS, (DVIPA, PLAIN_DVIPA), 80)
+            lacking = observe.unready(self.nodes["owner"].query("status"), self.members, self.targets, self.dvipas, 80)
             if lacking:
                 raise RuntimeError("; ".join(lacking))
             return True
@@ -142,7 +153,7 @@ class Quickstart:
         wait.until("the cluster to be ready", ready, seconds)
 
     def _make_cluster_certificates(self) -> None:
-        members = {name: f"10.77.0.{number}" for name, number in MEMBERS.items()}
+        members = {name: f"10.77.0.{number}" for name, number in self.members.items()}
         certificates.make_cluster(self.etcd.certificates, "lab", {**members, "etcd": ETCD_ADDRESS})
 
     def _make_ike_certificates(self) -> None:
@@ -156,13 +167,20 @@ class Quickstart:
         self.big_file_sha256 = hashlib.sha256(big).hexdigest()
 
     def _write_node_configs(self) -> None:
-        for name, number in MEMBERS.items():
+        for name, number in self.members.items():
             node = self.nodes[name] = Node(self.hosts[name])
             defines = name in ("owner", "backup")
             node.config.write_text(config.node_toml(
-                node, name, f"10.77.0.{number}", self.etcd, defines, name == "owner"), encoding="utf-8")
+                node, name, f"10.77.0.{number}", self.etcd, name == "owner",
+                self._filters() if defines else None), encoding="utf-8")
             if defines:
-                node.definitions.write_text(config.definition_block(name == "owner"), encoding="utf-8")
+                node.definitions.write_text(self._definition_block(name == "owner"), encoding="utf-8")
+
+    def _filters(self) -> str:
+        return config.FILTERS
+
+    def _definition_block(self, owner: bool) -> str:
+        return config.definition_block(owner)
 
     def _start_charons(self, ike_certificates: Future, rekey_bytes: int, key_log: bool) -> None:
         ike_certificates.result()
@@ -179,7 +197,7 @@ class Quickstart:
 
     def _start_nginx(self, target: str, files: Future) -> None:
         files.result()
-        self.nginx[target] = Nginx(self.hosts[target], [DVIPA, PLAIN_DVIPA], self.state.tmpfs)
+        self.nginx[target] = Nginx(self.hosts[target], list(self.dvipas), self.state.tmpfs)
         self.processes[f"{target}/nginx"] = self.nginx[target].start()
 
     def describe(self) -> dict:

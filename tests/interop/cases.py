@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the kernel and the cluster are to agree on, one line a case, and how the kernel shows it when they have."""
+import re
+from dataclasses import dataclass
+
+TUNNEL, TRANSPORT = "tunnel", "transport"
+
+
+@dataclass(frozen=True)
+class Case:
+    """One SA pair between guest and DVIPA: `proposal` is an `esp_proposals` or `ah_proposals` without its ESN part."""
+
+    proposal: str
+    mode: str = TUNNEL
+    protocol: str = "esp"
+    esn: bool = False
+    udp: bool = False     # ESP in UDP (RFC 3948)
+    outer: int = 4        # IP version
+    inner: int = 4
+
+    @property
+    def id(self) -> str:
+        families = f"{self.inner}in{self.outer}" if self.mode == TUNNEL else f"v{self.outer}"
+        options = ("-esn" if self.esn else "") + ("-udp" if self.udp else "")
+        return f"{self.protocol}-{self.mode}-{families}-{self.proposal}{options}"
+
+    @property
+    def proposals(self) -> str:
+        """As swanctl.conf has it. Without `-esn`, charon proposes 32-bit sequence numbers only."""
+        return f"{self.protocol}_proposals = {self.proposal}" + ("-esn" if self.esn else "")
+
+
+# The wanted matrix: {ESP, AH} × {transport, tunnel} × {IPv4, IPv6; in tunnels 4-in-4, 6-in-4, 4-in-6, 6-in-6} × {ESN, not} ×
+# {UDP encapsulation, not; ESP only} × {aes128gcm16, aes256gcm16, aes128-sha256, aes256-sha256, chacha20poly1305; AH: sha256}.
+# Not every product: each value of each column, and each pair that goes different ways through the code.
+CASES = [
+    Case("aes128gcm16"),
+    Case("aes128gcm16", esn=True),
+    Case("aes128gcm16", udp=True),
+    Case("aes256gcm16", esn=True, udp=True),
+    Case("aes128-sha256"),
+    Case("aes256-sha256", esn=True),
+    Case("aes128-sha256", udp=True),
+]
+
+# proposal → what `ip xfrm state` calls it: line, key bits (with an AEAD's salt), ICV bits.
+_ALGORITHMS = {
+    "aes128gcm16": [("aead", "rfc4106(gcm(aes))", 160, 128)],
+    "aes192gcm16": [("aead", "rfc4106(gcm(aes))", 224, 128)],
+    "aes256gcm16": [("aead", "rfc4106(gcm(aes))", 288, 128)],
+    "chacha20poly1305": [("aead", "rfc7539esp(chacha20,poly1305)", 288, 128)],
+    "aes128-sha256": [("auth-trunc", "hmac(sha256)", 256, 128), ("enc", "cbc(aes)", 128, 0)],
+    "aes256-sha256": [("auth-trunc", "hmac(sha256)", 256, 128), ("enc", "cbc(aes)", 256, 0)],
+    "sha256": [("auth-trunc", "hmac(sha256)", 256, 128)],
+}
+
+
+@dataclass(frozen=True)
+class KernelSa:
+    """One SA as `ip xfrm state` shows it."""
+
+    source: str
+    destination: str
+    protocol: str
+    spi: int
+    mode: str
+    algorithms: tuple          # (line, name, key bits, ICV bits)
+    keys: dict[str, bytes]     # by line: enc, aead, auth-trunc
+    esn: bool
+    udp: bool
+
+    def __hash__(self) -> int:
+        return hash((self.destination, self.protocol, self.spi))
+
+    def differs_from(self, case: Case) -> list[str]:
+        """What is not as the case wants it."""
+        wanted = {"protocol": case.protocol, "mode": case.mode, "algorithms": tuple(_ALGORITHMS[case.proposal]),
+                  "esn": case.esn, "udp": case.udp}
+        found = {name: getattr(self, name) for name in wanted}
+        return [f"{name} is {found[name]}, not {wanted[name]}" for name in wanted if found[name] != wanted[name]]
+
+
+def parse_xfrm_states(text: str) -> list[KernelSa]:
+    """SAs in the output of `ip xfrm state`; larval ones, which have no key yet, are left out."""
+    states = [_parse(block) for block in re.split(r"^(?=src )", text, flags=re.M) if block.strip()]
+    return [state for state in states if state.keys]
+
+
+def _parse(block: str) -> KernelSa:
+    source, destination = re.match(r"src (\S+) dst (\S+)", block).groups()
+    protocol, spi, mode = re.search(r"proto (\w+) spi (0x[0-9a-f]+) reqid \S+ mode (\w+)", block).groups()
+    flags = re.search(r"replay-window \d+(?: seq \S+)?(?: flag(.*))?", block)
+    algorithms, keys = [], {}
+    for line, name, key, icv in re.findall(r"^\t(enc|aead|auth|auth-trunc) (\S+) 0x([0-9a-f]+)(?: (\d+))?", block, re.M):
+        keys[line] = bytes.fromhex(key)
+        algorithms.append((line, name, 4 * len(key), int(icv or 0)))
+    return KernelSa(source, destination, protocol, int(spi, 16), mode, tuple(sorted(algorithms)), keys,
+                    "esn" in (flags[1] or "") if flags else False, "encap type espinudp" in block)

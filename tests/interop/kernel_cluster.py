@@ -1,0 +1,167 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A cluster whose client is not a namespace but a guest with a Linux kernel of its own.
+
+     guest .10 ── tap ──┬── lan 192.0.2.0/24 ──┬────────┬──────┐
+      (QEMU)            │                    owner .1  t1 .11 t2 .12
+                                               │        │      │
+                                         xcf 10.77.0.0/24 ─────┴── etcd .100
+"""
+import hashlib
+import os
+from concurrent.futures import Future
+from dataclasses import dataclass
+
+from cases import CASES, Case, KernelSa, parse_xfrm_states
+from guest import Guest, GuestCharon
+from lab import config, wait
+from lab.capture import Capture
+from lab.host import LabHost
+from lab.quickstart import CLIENT_ADDRESS, DVIPA, ETCD_ADDRESS, Quickstart
+from lab.topology import Host, Segment, Topology
+
+FILE_BYTES = 5_000_000
+_IKE = "aes128gcm16-prfsha256-x25519"
+
+
+@dataclass
+class KernelCluster(Quickstart):
+    members = {"owner": 1, "t1": 11, "t2": 12}
+    targets = ("t1", "t2")
+    dvipas = (DVIPA,)
+
+    guest: Guest | None = None
+    file_sha256: str = ""
+
+    @classmethod
+    def describe_topology(cls, name: str) -> Topology:
+        hosts = [Host("etcd", {"xcf": ETCD_ADDRESS})]
+        hosts += [Host(member, {"lan": f"192.0.2.{number}", "xcf": f"10.77.0.{number}"})
+                  for member, number in cls.members.items()]
+        return Topology(name, [Segment("lan", "192.0.2.0/24"), Segment("xcf", "10.77.0.0/24", mtu=9000)], hosts)
+
+    @property
+    def client_charon(self) -> GuestCharon:
+        return GuestCharon(self.guest)
+
+    @property
+    def fabric(self) -> LabHost:
+        return LabHost("fabric", self.describe_topology(self.state.name).fabric, {}, self.state)
+
+    def down(self) -> None:
+        if self.guest and self.guest.process:
+            self.guest.process.stop()
+        super().down()
+
+    # ---- start ----
+
+    def _filters(self) -> str:
+        return f'[[filter]]\ndvipa = "{DVIPA}"\naction = "protect"\n'
+
+    def _definition_block(self, owner: bool) -> str:
+        return (f"VIPADYNAMIC\n  VIPADEFINE MOVEABLE IMMEDIATE 255.255.255.0 {DVIPA}\n"
+                f"  VIPADISTRIBUTE DEFINE {DVIPA} PORT 80 DESTIP ALL\nENDVIPADYNAMIC\n")
+
+    def _make_files(self) -> None:
+        content = os.urandom(FILE_BYTES)
+        self.state.tmpfs.joinpath("5mb").write_bytes(content)
+        self.file_sha256 = hashlib.sha256(content).hexdigest()
+
+    def _start_charons(self, ike_certificates: Future, rekey_bytes: int, key_log: bool) -> None:
+        self.guest = Guest.boot(self.state, self.fabric.namespace, "lan", [f"{CLIENT_ADDRESS}/24"])
+        ike_certificates.result()
+        keys = self.state.path / "ike-certificates"
+        self.owner_charon.configure("kernel-testudo! kernel-netlink vici", config.owner_plugins(self.nodes["owner"]),
+                                    owner_swanctl(CASES[0]), keys / "dvipa.pem", keys / "ca.pem")
+        self.start_owner_charon()
+        self.client_charon.configure("kernel-netlink socket-default vici", "", client_swanctl(CASES[0]),
+                                     keys / "client.pem", keys / "ca.pem", key_log)
+        # The kernel loads these for an SA by their algorithms' names, and takes the plain C ones where it has a choice.
+        self.guest.run("modprobe", "-a", "aesni_intel")
+        self.client_charon.start()
+
+    # ---- one case after another ----
+
+    def negotiate(self, case: Case) -> None:
+        """Both ends get the case's configuration, nothing is left of the case before, and the SA pair is there."""
+        self.disconnect()
+        for charon, text in ((self.owner_charon, owner_swanctl(case)), (self.client_charon, client_swanctl(case))):
+            (charon.dir / "swanctl.conf").write_text(text, encoding="utf-8")
+            charon.swanctl("--load-conns")
+        self.client_charon.initiate("web")
+
+    def disconnect(self) -> None:
+        self.client_charon.swanctl("--terminate", "--ike", "dvipa", "--timeout", "5", check=False)
+        wait.until("no SA to be left", lambda: not self.kernel_sas() and not self.nodes["owner"].query("sa")["sas"], 30)
+
+    def kernel_sas(self) -> list[KernelSa]:
+        return parse_xfrm_states(self.guest.run("ip", "xfrm", "state").stdout)
+
+    def capture(self, name: str) -> Capture:
+        """Whole packets on the guest's link."""
+        return Capture(self.fabric, self.guest.tap, self.state.tmpfs / name, "udp port 4500 or esp or ah",
+                       snap_bytes=2048)
+
+    def download(self) -> str:
+        """Fetches the file once. Returns its checksum as the guest has received it."""
+        done = self.guest.script(
+            f"set -o pipefail; curl -sS --noproxy '*' -m 60 http://{DVIPA}/5mb | sha256sum", check=False)
+        return done.stdout.split()[0] if done.returncode == 0 else f"failed: {done.stderr}"
+
+
+def owner_swanctl(case: Case) -> str:
+    return f"""\
+connections {{
+  clients {{
+    version = 2
+    local_addrs = {DVIPA}
+    proposals = {_IKE}
+    encap = {"yes" if case.udp else "no"}
+    mobike = no
+    local {{
+      auth = pubkey
+      certs = dvipa.pem
+      id = {DVIPA}
+    }}
+    remote {{
+      auth = pubkey
+    }}
+    children {{
+      web {{
+        local_ts = {DVIPA}
+        mode = {case.mode}
+        {case.proposals}
+      }}
+    }}
+  }}
+}}
+"""
+
+
+def client_swanctl(case: Case) -> str:
+    return f"""\
+connections {{
+  dvipa {{
+    version = 2
+    local_addrs = {CLIENT_ADDRESS}
+    remote_addrs = {DVIPA}
+    proposals = {_IKE}
+    mobike = no
+    local {{
+      auth = pubkey
+      certs = client.pem
+      id = client.example
+    }}
+    remote {{
+      auth = pubkey
+      id = {DVIPA}
+    }}
+    children {{
+      web {{
+        remote_ts = {DVIPA}
+        mode = {case.mode}
+        {case.proposals}
+      }}
+    }}
+  }}
+}}
+"""

@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: Apache-2.0
+"""tshark, given keys: what it makes of the ESP packets in a capture.
+
+    packets = read(path, [esp_sa_line(state) for state in kernel_sas])
+    assert not [packet for packet in packets if packet.wrong]
+"""
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from cases import KernelSa
+
+# tshark's names. Those of 4.0 know neither extended sequence numbers (the ICV then looks wrong) nor ChaCha20-Poly1305.
+_SEALED = {"rfc4106(gcm(aes))": "AES-GCM with 16 octet ICV [RFC4106]"}
+_ENCRYPTED = {"cbc(aes)": "AES-CBC [RFC3602]"}
+_AUTHENTICATED = {"hmac(sha256)": "HMAC-SHA-256-128 [RFC4868]"}
+
+_FIELDS = ("esp.spi", "esp.icv_good", "tcp.len", "tcp.checksum.status", "ip.src", "_ws.malformed", "_ws.expert.severity")
+_ERROR = 0x00800000  # of _ws.expert.severity
+
+
+@dataclass(frozen=True)
+class EspPacket:
+    """An ESP packet as tshark has understood it."""
+
+    number: int
+    spi: str
+    source: str
+    tcp_bytes: int          # payload of the TCP segment inside; -1 when there is none
+    wrong: str              # what tshark complains about
+
+
+def esp_sa_line(sa: KernelSa) -> str:
+    """An entry of Wireshark's table of ESP SAs (preference `esp_sa`)."""
+    names = {line: name for line, name, *_ in sa.algorithms}
+    family = "IPv6" if ":" in sa.destination else "IPv4"
+    if "aead" in names:
+        algorithms = (_SEALED[names["aead"]], "0x" + sa.keys["aead"].hex(), "NULL", "")
+    else:
+        algorithms = (_ENCRYPTED[names["enc"]], "0x" + sa.keys["enc"].hex(),
+                      _AUTHENTICATED[names["auth-trunc"]], "0x" + sa.keys["auth-trunc"].hex())
+    return ",".join(f'"{value}"' for value in (family, sa.source, sa.destination, f"0x{sa.spi:08x}", *algorithms))
+
+
+def read(capture: Path, esp_sa_lines: list[str]) -> list[EspPacket]:
+    preferences = ["esp.enable_encryption_decode:TRUE", "esp.enable_authentication_check:TRUE",
+                   "tcp.check_checksum:TRUE", "tcp.desegment_tcp_streams:FALSE",
+                   *[f"uat:esp_sa:{line}" for line in esp_sa_lines]]
+    # What the file has at random would make HTTP's dissector give up now and then, and with it ESP's before it has shown all.
+    command = ["tshark", "-n", "-r", str(capture), "-d", "tcp.port==80,data", "-Y", "esp or _ws.malformed", "-T", "fields", "-e", "frame.number"]
+    command += [word for field in _FIELDS for word in ("-e", field)]
+    command += [word for preference in preferences for word in ("-o", preference)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    if done.returncode != 0:
+        raise RuntimeError(f"tshark: status {done.returncode}: {done.stderr.strip()[-1000:]}")
+    return [_packet(line) for line in done.stdout.splitlines()]
+
+
+def _packet(line: str) -> EspPacket:
+    number, spi, icv_good, tcp_len, checksum, sources, malformed, severities = line.split("\t")
+    wrong = []
+    if icv_good != "1":
+        wrong.append("ICV")
+    if not tcp_len:
+        wrong.append("does not decrypt to TCP")
+    elif checksum != "1":
+        wrong.append("TCP checksum")
+    if malformed or any(int(severity, 0) >= _ERROR for severity in severities.split(",") if severity):
+        wrong.append("malformed")
+    return EspPacket(int(number), spi, sources.split(",")[0], int(tcp_len or -1), ", ".join(wrong))
