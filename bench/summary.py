@@ -70,12 +70,42 @@ def esp_rows(ns: dict[str, float]) -> list[dict]:
     return sorted(rows, key=place)
 
 
+def owner_rows(ns: dict[str, float]) -> list[dict]:
+    """The forwarded packet against one that is processed in full, and against itself with few connections."""
+    made = []
+    for size in (64, 1400):
+        full = {"the engine": ns[f"engine/any-sa/{size}/0"],
+                "the owner": ns[f"owner-decrypts/any-sa/{size}/1000000"]}
+        who = min(full, key=full.get)
+        for spread in ("any-sa", "own-sa"):
+            million, thousand = (ns[f"owner/{spread}/{size}/{n}"] for n in (1_000_000, 1_000))
+            name = f"owner forwards {size} B, 1,000,000 connections" + (", each by its SA" if spread == "own-sa" else "")
+            made.append(row(name, million, "ns/packet", f"decrypted by {who}", full[who], million / full[who],
+                            0.5 if size == 1400 else None, most=True))
+            made.append(row(name, million, "ns/packet", "1,000 connections", thousand, million / thousand, 2.0, most=True))
+    return made
+
+
+# The most bytes that one may take.
+MEMORY = {"idle inbound SA": 512, "idle outbound SA": 512, "IPv4 connection": 64, "IPv6 connection": 96}
+
+
+def memory_rows(path: pathlib.Path) -> list[dict]:
+    used = json.loads(path.read_text())
+    return [row(f"{name}, of a million", use["heap"] + use["locked"], "bytes", goal=MEMORY.get(name), most=True)
+            for name, use in used.items()]
+
+
 def rows(directory: pathlib.Path, names: list[str]) -> list[dict]:
     made = []
     for name in names:
         path = directory / f"{name}.json"
         if name == "esp":
             made += esp_rows(medians(path))
+        elif name == "owner":
+            made += owner_rows(medians(path))
+        elif name == "memory":
+            made += memory_rows(path)
     return made
 
 

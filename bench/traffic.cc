@@ -19,16 +19,15 @@ Senders::Senders(const Suite& suite, std::uint32_t sas)
   }
 }
 
-void Senders::seal(std::span<const std::uint8_t> inner, std::span<TurnPacket> packets,
-                   std::vector<std::uint8_t>& room) {
-  const std::size_t size = ipsec::encap_size(sas_[0]->parameters().suite, inner.size());
+void Senders::seal(std::span<TurnPacket> packets, std::vector<std::uint8_t>& room) {
+  const std::size_t size = ipsec::encap_size(sas_[0]->parameters().suite, packets[0].bytes.size());
   room.resize(packets.size() * (kOuter + size));
   std::array<ipsec::EncapRequest, kTurn> requests;
   for (std::size_t i = 0; i < packets.size(); ++i) {
     std::uint8_t* at = room.data() + i * (kOuter + size);
     requests[i] = {.sa = sas_[packets[i].sa].get(),
                    .seq = SeqNo(next_[packets[i].sa]++),
-                   .header = inner,
+                   .header = packets[i].bytes,
                    .payload = {},
                    .out = at + kOuter,
                    .drop = {}};
@@ -48,17 +47,9 @@ Traffic::Traffic(Senders& senders, Direction direction, std::size_t inner_size)
     : senders_(senders), direction_(direction), inner_(ipsec::inner_packet(inner_size)) {}
 
 const Turn& Traffic::next() {
-  for (TurnPacket& packet : turn_) packet = {.sa = any_sa(), .bytes = inner_};
-  if (direction_ == Direction::kInbound) senders_.seal(inner_, turn_, room_);
+  for (TurnPacket& packet : turn_) packet = {.sa = dice_.below(senders_.sas()), .bytes = inner_};
+  if (direction_ == Direction::kInbound) senders_.seal(turn_, room_);
   return turn_;
-}
-
-std::uint32_t Traffic::any_sa() {
-  if (senders_.sas() == 1) return 0;
-  random_ ^= random_ << 13;
-  random_ ^= random_ >> 7;
-  random_ ^= random_ << 17;
-  return static_cast<std::uint32_t>((random_ >> 32) * senders_.sas() >> 32);
 }
 
 }  // namespace testudo::bench

@@ -16,9 +16,8 @@ namespace testudo::bench {
 class Senders {
  public:
   Senders(const Suite& suite, std::uint32_t sas);
-  /// Outer header and ESP around the inner packets, number i of SA which[i]. `out[i]` is set to the place in
-  /// `room`.
-  void seal(std::span<const std::uint8_t> inner, std::span<TurnPacket> packets, std::vector<std::uint8_t>& room);
+  /// Puts outer header and ESP around inner packets of one size. Their bytes are in `room` then.
+  void seal(std::span<TurnPacket> packets, std::vector<std::uint8_t>& room);
   [[nodiscard]] std::uint32_t sas() const { return static_cast<std::uint32_t>(sas_.size()); }
 
  private:
@@ -29,6 +28,20 @@ class Senders {
   std::vector<std::uint64_t> next_;  // sequence number, by SA
 };
 
+/// Reproducible.
+class Dice {
+ public:
+  std::uint32_t below(std::uint32_t end) {
+    state_ ^= state_ << 13;
+    state_ ^= state_ >> 7;
+    state_ ^= state_ << 17;
+    return static_cast<std::uint32_t>((state_ >> 32) * end >> 32);
+  }
+
+ private:
+  std::uint64_t state_ = 88172645463325252;
+};
+
 class Traffic {
  public:
   /// `inner_size`: bytes of the inner packets.
@@ -36,12 +49,10 @@ class Traffic {
   const Turn& next();
 
  private:
-  std::uint32_t any_sa();
-
   Senders& senders_;
   Direction direction_;
   std::vector<std::uint8_t> inner_, room_;
-  std::uint64_t random_ = 88172645463325252;
+  Dice dice_;
   Turn turn_;
 };
 
