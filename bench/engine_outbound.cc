@@ -98,6 +98,7 @@ std::size_t OutboundEngine::burst(std::span<const Input> packets) {
   std::array<ipsec::Sa*, kBurst> sas;
   for (std::size_t i = 0; i < packets.size(); ++i) sas[i] = sad_.find_outbound(packets[i].tunnel);
   std::size_t n = 0;
+  std::uint8_t* out = train_.get();  // packets lie one behind the other, as in a train for the kernel
   for (std::size_t i = 0; i < packets.size(); ++i) {
     std::size_t same = i + 1;  // numbers for all consecutive packets of the SA at once
     if (numbers_.count == 0) {
@@ -105,12 +106,8 @@ std::size_t OutboundEngine::burst(std::span<const Input> packets) {
     }
     const SeqNo number = next_number(sas[i]->id(), same - i);
     if (number == SeqNo()) continue;
-    requests_[n] = {.sa = sas[i],
-                    .seq = number,
-                    .header = packets[i].bytes,
-                    .payload = {},
-                    .out = train_.get() + n * kSlot,
-                    .drop = {}};
+    requests_[n] = {.sa = sas[i], .seq = number, .header = packets[i].bytes, .payload = {}, .out = out, .drop = {}};
+    out += ipsec::encap_size(sas[i]->parameters().suite, packets[i].bytes.size());
     ++n;
   }
   const auto requests = std::span(requests_).first(n);

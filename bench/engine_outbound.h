@@ -21,7 +21,7 @@ class OutboundEngine final : public Contender {
   std::size_t run() override;
 
  private:
-  static constexpr std::size_t kSlot = 2048;  // bytes of the train's memory per packet
+  static constexpr std::size_t kSlot = 2048;  // the most bytes that a packet takes in the train
   struct Input {
     ipsec::TunnelId tunnel;
     std::span<const std::uint8_t> bytes;
