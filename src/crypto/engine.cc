@@ -3,8 +3,10 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <new>
 
+#include "base/check.h"
 #include "crypto/ipsec_mb/ipsec_mb_engine.h"
 #include "crypto/openssl/openssl_engine.h"
 
@@ -24,16 +26,45 @@ Result<std::unique_ptr<Engine>> make(Backend backend) {
 
 }  // namespace
 
-Result<std::unique_ptr<CipherContext>> Engine::make_context(Suite suite, const Secret& key, Esn esn) {
-  if (key.size() != sizes(suite).key) {
-    return fail(
-        fmt::format("a key of {} bytes for {}, which takes {}", key.size(), sizes(suite).name, sizes(suite).key));
-  }
+Result<void> check_key(Suite suite, std::size_t key_size) {
+  if (!is_suite(suite)) return fail(fmt::format("no cipher suite has the number {}", suite_number(suite)));
+  if (key_size == sizes(suite).key) return {};
+  return fail(
+      fmt::format("a key of {} bytes for {}, which takes {}", key_size, sizes(suite).name, sizes(suite).key));
+}
+
+Result<OwnedContext> Engine::make_context(Suite suite, const Secret& key, Esn esn) {
+  if (const auto checked = check_key(suite, key.size()); !checked) return tl::unexpected(checked.error());
   try {
-    return expand(suite, key, esn);
+    OwnedContext context;
+    context.memory_.emplace();
+    expand(suite, key.bytes(), esn, *context);
+    return context;
   } catch (const std::bad_alloc&) {
     return fail(kCannotLock);
   }
+}
+
+void Engine::expand(Suite suite, std::span<const std::uint8_t> key, Esn esn, CipherContext& context) {
+  CHECK(is_suite(suite) && key.size() == sizes(suite).key);
+  const internal::CipherRow& cipher = internal::row(suite.cipher);
+  const internal::IntegrityRow& integrity = internal::row(suite.integrity);
+  context.suite_ = suite;
+  context.mode_ = cipher.mode;
+  context.backend_ = backend_;
+  context.esn_ = esn;
+  context.iv_ = static_cast<std::uint8_t>(sizes(suite).iv);
+  context.icv_ = static_cast<std::uint8_t>(sizes(suite).icv);
+  context.block_ = cipher.block;
+  context.cipher_key_ = cipher.key;
+  // Cipher's key and salt, integrity's key and salt: at most one of the two has a salt.
+  const auto cipher_key = key.first(cipher.key);
+  const auto cipher_salt = key.subspan(cipher.key, cipher.salt);
+  const auto rest = key.subspan(std::size_t{0} + cipher.key + cipher.salt);
+  const auto salt = integrity.salt != 0 ? rest.subspan(integrity.key) : cipher_salt;
+  context.salt_.fill(0);
+  std::ranges::copy(salt, context.salt_.begin());
+  expand_keys(cipher_key, rest.first(integrity.key), context);
 }
 
 Result<std::unique_ptr<Engine>> make_engine(Backend backend) {

@@ -1,16 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
-// Engine: runs the cipher suites over bursts of ESP packets, in place, one virtual call per burst.
+// Engine: runs the cipher suites over bursts of packets, in place, one virtual call per burst.
 //
 //   auto engine = crypto::make_engine(crypto::Backend::kBest);                       // one per thread
-//   auto context = (*engine)->make_context(suite, key, crypto::Esn::kNo);            // expanded keys of one SA
+//   auto context = (*engine)->make_context(suite, key, crypto::Esn::kNo);            // or crypto/context_cache.h
 //   std::array<crypto::Frame, 2> frames{…};
-//   (*engine)->seal(frames);                                                         // outbound
+//   (*engine)->seal(frames);                                                         // outbound ESP
 //   const std::uint64_t authentic = (*engine)->open(frames);                         // inbound; bit i is frame i's
+//   (*engine)->sign(auth_frames);                                                    // outbound AH
+//   const std::uint64_t good = (*engine)->verify(auth_frames);                       // inbound AH
+//
+// The frames of a burst may be of different suites, and each speaks for itself. ESP calls take contexts of ESP's
+// suites, AH calls those of AH's; both of the engine's own backend (CHECKed).
 //
 // Threads: an Engine belongs to one thread. A CipherContext may be made by one engine and used with another one of
-// the same backend, on one thread at a time: the control thread makes it, then a worker owns it. Nothing is
-// allocated after construction. Keys and what is derived from them lie in locked memory (base/locked_memory.h); the
-// exception is what the OpenSSL backend expands, which OpenSSL keeps in its own heap and clears when it is freed.
+// the same backend, on one thread at a time. Nothing is allocated after construction, but by make_context(). Keys
+// and what is derived from them lie in locked memory (base/locked_memory.h); the exception is the key that the
+// OpenSSL backend used last, which OpenSSL keeps in its own heap and clears when it is freed.
 #pragma once
 
 #include <array>
@@ -21,49 +26,20 @@
 
 #include "base/result.h"
 #include "base/secret.h"
+#include "crypto/context.h"
 #include "crypto/suite.h"
 
 namespace testudo::crypto {
-
-enum class Backend : std::uint8_t {
-  kBest,  // ipsec-mb where the CPU has what it needs, else OpenSSL
-  kIpsecMb,
-  kOpenssl,
-};
-
-/// Extended sequence numbers: whether the high half is authenticated too (RFC 4303 section 2.2.1).
-enum class Esn : bool { kNo, kYes };
 
 /// The most frames of one call.
 inline constexpr std::size_t kBurstMax = 64;
 /// The most bytes that one peek decrypts.
 inline constexpr std::size_t kPeekMax = 128;
-/// All suites' ICVs have this size, in bytes.
-inline constexpr std::size_t kIcvSize = 16;
-
-/// Suite and expanded key of one SA. Made by Engine::make_context().
-class CipherContext {
- public:
-  CipherContext(const CipherContext&) = delete;
-  CipherContext& operator=(const CipherContext&) = delete;
-  virtual ~CipherContext() = default;
-  [[nodiscard]] Suite suite() const { return suite_; }
-  [[nodiscard]] bool esn() const { return esn_ == Esn::kYes; }
-  [[nodiscard]] Backend backend() const { return backend_; }
-
- protected:
-  CipherContext(Backend backend, Suite suite, Esn esn) : backend_(backend), suite_(suite), esn_(esn) {}
-
- private:
-  Backend backend_;
-  Suite suite_;
-  Esn esn_;
-};
 
 /// One ESP packet in memory: SPI (4 bytes) · sequence number's low half (4) · IV · text · ICV (RFC 4303 section 2).
 /// The text is changed in place; its size is a multiple of the suite's block and not 0 (frame_fits()).
 struct Frame {
-  CipherContext* context = nullptr;
+  const CipherContext* context = nullptr;
   std::uint8_t* data = nullptr;
   std::uint32_t size = 0;           // bytes, from the SPI to the end of the ICV
   std::uint32_t sequence_high = 0;  // with ESN: authenticated, not sent
@@ -85,6 +61,21 @@ struct PeekRequest {
   std::uint8_t* out = nullptr;         // takes `size` bytes
 };
 
+/// What AH's ICV covers (RFC 4302 section 3.3.3), made ready by the caller: contiguous, mutable fields and the ICV
+/// field (with AES-GMAC: IV and ICV) zero. `icv` may lie inside `data`.
+///
+/// With ESN the number's high half is authenticated behind all else (section 3.3.3.2.1): the 4 bytes behind
+/// data + size must be writable memory that no other frame of the burst uses. They are overwritten, and have their
+/// old content when the call returns.
+struct AuthFrame {
+  const CipherContext* context = nullptr;
+  std::uint8_t* data = nullptr;
+  std::uint32_t size = 0;            // bytes; any but 0
+  std::uint32_t sequence_high = 0;   // with ESN
+  const std::uint8_t* iv = nullptr;  // AES-GMAC: 8 bytes, else not read
+  std::uint8_t* icv = nullptr;       // sizes(suite).icv bytes: sign() writes them, verify() compares with them
+};
+
 class Engine {
  public:
   Engine(const Engine&) = delete;
@@ -93,9 +84,12 @@ class Engine {
 
   [[nodiscard]] Backend backend() const { return backend_; }
 
-  /// Fails when the key has not the suite's size, or memory cannot be locked. Expands the key: not for the packet
-  /// path.
-  [[nodiscard]] Result<std::unique_ptr<CipherContext>> make_context(Suite suite, const Secret& key, Esn esn);
+  /// Fails when the suite does not exist, the key has not its size, or memory cannot be locked. Allocates: not for
+  /// the packet path.
+  [[nodiscard]] Result<OwnedContext> make_context(Suite suite, const Secret& key, Esn esn);
+
+  /// Expands a key into a context that is new or zero. CHECKs suite and size. Never allocates.
+  void expand(Suite suite, std::span<const std::uint8_t> key, Esn esn, CipherContext& context);
 
   /// Encrypts each text and writes each ICV. The IV is the caller's, already in place. At most kBurstMax frames.
   virtual void seal(std::span<const Frame> frames) = 0;
@@ -108,13 +102,24 @@ class Engine {
   /// Decrypts beginnings. At most kBurstMax.
   virtual void peek(std::span<const PeekRequest> requests) = 0;
 
+  /// Writes each ICV. At most kBurstMax frames.
+  virtual void sign(std::span<const AuthFrame> frames) = 0;
+
+  /// Bit i: the ICV of frame i is right (compared in constant time). At most kBurstMax frames.
+  [[nodiscard]] virtual std::uint64_t verify(std::span<const AuthFrame> frames) = 0;
+
  protected:
   explicit Engine(Backend backend) : backend_(backend) {}
-  virtual std::unique_ptr<CipherContext> expand(Suite suite, const Secret& key, Esn esn) = 0;
+  /// Fills the storage from the cipher's key and the integrity algorithm's, both without salt.
+  virtual void expand_keys(std::span<const std::uint8_t> cipher, std::span<const std::uint8_t> integrity,
+                           CipherContext& context) = 0;
 
  private:
   Backend backend_;
 };
+
+/// Whether a key of this size is one of the suite; else what is wrong.
+[[nodiscard]] Result<void> check_key(Suite suite, std::size_t key_size);
 
 /// Fails when the CPU lacks what the backend needs, or memory cannot be locked.
 [[nodiscard]] Result<std::unique_ptr<Engine>> make_engine(Backend backend);

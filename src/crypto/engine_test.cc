@@ -16,9 +16,6 @@
 namespace testudo::crypto {
 namespace {
 
-constexpr std::array kAllSuites = {Suite::kAesGcm128Icv16, Suite::kAesGcm256Icv16, Suite::kAesCbc128HmacSha256,
-                                   Suite::kAesCbc256HmacSha256};
-
 /// One SA on both backends.
 struct Pair {
   Pair(Suite s, Esn esn, Rng& rng) : suite(s) {
@@ -29,14 +26,14 @@ struct Pair {
   Suite suite;
   std::unique_ptr<Engine> mb = engine_of(Backend::kIpsecMb);
   std::unique_ptr<Engine> openssl = engine_of(Backend::kOpenssl);
-  std::unique_ptr<CipherContext> mb_context, openssl_context;
+  OwnedContext mb_context, openssl_context;
 };
 
 std::size_t fixed_size(Suite suite) { return 8 + sizes(suite).iv + sizes(suite).icv; }
 
 TEST(Engine, BackendsAgreeOnEveryLength) {
   SeededRng rng(1);
-  for (const Suite suite : kAllSuites) {
+  for (const Suite suite : kEspSuites) {
     for (const Esn esn : {Esn::kNo, Esn::kYes}) {
       Pair pair(suite, esn, rng);
       for (std::size_t text = sizes(suite).block; text <= 2000; text += sizes(suite).block) {
@@ -48,10 +45,9 @@ TEST(Engine, BackendsAgreeOnEveryLength) {
         pair.mb->seal({&frame_a, 1});
         pair.openssl->seal({&frame_b, 1});
         ASSERT_EQ(a, b) << sizes(suite).name << ' ' << text;
-        ASSERT_NE(a, plain);
         ASSERT_EQ(pair.mb->open({&frame_a, 1}), 1u) << sizes(suite).name << ' ' << text;
         ASSERT_EQ(pair.openssl->open({&frame_b, 1}), 1u);
-        const auto text_end = plain.end() - kIcvSize;
+        const auto text_end = plain.end() - static_cast<std::ptrdiff_t>(sizes(suite).icv);
         ASSERT_TRUE(std::equal(plain.begin(), text_end, a.begin()));
         ASSERT_TRUE(std::equal(plain.begin(), text_end, b.begin()));
       }
@@ -61,7 +57,7 @@ TEST(Engine, BackendsAgreeOnEveryLength) {
 
 TEST(Engine, PeeksOfBothBackendsAreTheBeginningOfTheText) {
   SeededRng rng(2);
-  for (const Suite suite : kAllSuites) {
+  for (const Suite suite : kEspSuites) {
     Pair pair(suite, Esn::kNo, rng);
     for (std::size_t size = sizes(suite).block; size <= kPeekMax; size += sizes(suite).block) {
       const Bytes plain = random_bytes(rng, fixed_size(suite) + 208);
@@ -91,7 +87,7 @@ INSTANTIATE_TEST_SUITE_P(Backends, Refuses, testing::Values(Backend::kIpsecMb, B
 TEST_P(Refuses, EveryChangedBit) {
   SeededRng rng(3);
   const auto engine = engine_of(GetParam());
-  for (const Suite suite : kAllSuites) {
+  for (const Suite suite : kEspSuites) {
     const auto context = context_of(*engine, suite, random_bytes(rng, sizes(suite).key));
     Bytes sealed = random_bytes(rng, fixed_size(suite) + 48);
     const Frame whole = frame_of(*context, sealed);
@@ -108,7 +104,7 @@ TEST_P(Refuses, EveryChangedBit) {
 TEST_P(Refuses, AnotherHighHalfWithEsn) {
   SeededRng rng(4);
   const auto engine = engine_of(GetParam());
-  for (const Suite suite : kAllSuites) {
+  for (const Suite suite : kEspSuites) {
     const auto context = context_of(*engine, suite, random_bytes(rng, sizes(suite).key), Esn::kYes);
     Bytes sealed = random_bytes(rng, fixed_size(suite) + 48);
     const Frame whole = frame_of(*context, sealed, 5);
@@ -128,13 +124,13 @@ TEST_P(Refuses, ForgedFramesAmongGoodOnes) {
   const auto engine = engine_of(GetParam());
   rc::check([&](std::uint64_t seed) {
     SeededRng rng(seed);
-    std::vector<std::unique_ptr<CipherContext>> contexts;
+    std::vector<OwnedContext> contexts;
     std::vector<Bytes> packets;
     std::vector<Bytes> plains;
     std::vector<Frame> frames;
     const std::size_t n = *rc::gen::inRange<std::size_t>(0, kBurstMax + 1);
     for (std::size_t i = 0; i < n; ++i) {
-      const Suite suite = kAllSuites[rng.next() % 4];
+      const Suite suite = kEspSuites[rng.next() % kEspSuites.size()];
       contexts.push_back(context_of(*engine, suite, random_bytes(rng, sizes(suite).key), Esn(rng.next() % 2 == 0)));
       const std::size_t text = sizes(suite).block * (1 + rng.next() % 90);
       packets.push_back(random_bytes(rng, fixed_size(suite) + text));
@@ -153,7 +149,9 @@ TEST_P(Refuses, ForgedFramesAmongGoodOnes) {
     RC_ASSERT(engine->open(frames) == expected);
     for (std::size_t i = 0; i < n; ++i) {
       if ((expected >> i & 1) == 0) continue;
-      RC_ASSERT(std::equal(plains[i].begin(), plains[i].end() - kIcvSize, packets[i].begin()));
+      RC_ASSERT(std::equal(plains[i].begin(),
+                           plains[i].end() - static_cast<std::ptrdiff_t>(contexts[i]->icv_size()),
+                           packets[i].begin()));
     }
   });
 }
@@ -161,11 +159,11 @@ TEST_P(Refuses, ForgedFramesAmongGoodOnes) {
 TEST(Engine, PeeksAMixedBurst) {
   SeededRng rng(5);
   const auto engine = engine_of(Backend::kIpsecMb);
-  std::vector<std::unique_ptr<CipherContext>> contexts;
+  std::vector<OwnedContext> contexts;
   std::vector<Bytes> packets;
   std::vector<Frame> frames;
   for (std::size_t i = 0; i < kBurstMax; ++i) {
-    const Suite suite = kAllSuites[rng.next() % 4];
+    const Suite suite = kEspSuites[rng.next() % kEspSuites.size()];
     contexts.push_back(context_of(*engine, suite, random_bytes(rng, sizes(suite).key)));
     packets.push_back(random_bytes(rng, fixed_size(suite) + 160));
   }
@@ -186,7 +184,7 @@ TEST(Engine, PeeksAMixedBurst) {
 // Made by one engine, used by another: how a worker gets what the control thread made.
 TEST(Engine, ContextsMoveBetweenEnginesOfOneBackend) {
   SeededRng rng(6);
-  for (const Suite suite : kAllSuites) {
+  for (const Suite suite : kEspSuites) {
     auto maker = engine_of(Backend::kBest);
     const auto user = engine_of(Backend::kBest);
     const auto context = context_of(*maker, suite, random_bytes(rng, sizes(suite).key));

@@ -38,6 +38,17 @@ inline Bytes random_bytes(Rng& rng, std::size_t size) {
   return bytes;
 }
 
+/// Of ESP, and of AH.
+inline std::vector<Suite> suites_of(bool ah) {
+  std::vector<Suite> suites;
+  for (const Suite suite : all_suites()) {
+    if (is_ah(suite) == ah) suites.push_back(suite);
+  }
+  return suites;
+}
+inline const std::vector<Suite> kEspSuites = suites_of(false);
+inline const std::vector<Suite> kAhSuites = suites_of(true);
+
 inline Bytes concat(std::initializer_list<std::span<const std::uint8_t>> parts) {
   Bytes all;
   for (const auto part : parts) all.insert(all.end(), part.begin(), part.end());
@@ -50,14 +61,13 @@ inline std::unique_ptr<Engine> engine_of(Backend backend) {
   return std::move(*engine);
 }
 
-inline std::unique_ptr<CipherContext> context_of(Engine& engine, Suite suite, std::span<const std::uint8_t> key,
-                                                 Esn esn = Esn::kNo) {
+inline OwnedContext context_of(Engine& engine, Suite suite, std::span<const std::uint8_t> key, Esn esn = Esn::kNo) {
   auto context = engine.make_context(suite, Secret(key), esn);
   CHECK(context.has_value());
   return std::move(*context);
 }
 
-inline Frame frame_of(CipherContext& context, Bytes& bytes, std::uint32_t sequence_high = 0) {
+inline Frame frame_of(const CipherContext& context, Bytes& bytes, std::uint32_t sequence_high = 0) {
   return {.context = &context,
           .data = bytes.data(),
           .size = static_cast<std::uint32_t>(bytes.size()),

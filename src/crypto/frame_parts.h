@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // Where the parts of an ESP packet lie, and what each suite makes of them: shared by the backends.
 //
-//   const FrameParts parts(frame.data, frame.size, frame.context->suite());
+//   const FrameParts parts(frame);
 //   std::array<std::uint8_t, kAadMax> aad;
-//   const std::size_t aad_size = write_aad(aad, frame);
+//   const std::size_t aad_size = write_aad(aad.data(), frame);
 #pragma once
 
-#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -16,56 +15,82 @@
 
 namespace testudo::crypto {
 
-inline constexpr std::size_t kEspHeader = 8;  // bytes: SPI, sequence number's low half
-inline constexpr std::size_t kAadMax = 12;    // bytes
-inline constexpr std::size_t kSaltSize = 4;   // bytes
-
-/// Bytes of the AES key, which is the first part of each suite's key.
-constexpr std::size_t aes_key_size(Suite suite) {
-  return suite == Suite::kAesGcm128Icv16 || suite == Suite::kAesCbc128HmacSha256 ? 16 : 32;
-}
+inline constexpr std::size_t kEspHeader = 8;   // bytes: SPI, sequence number's low half
+inline constexpr std::size_t kAadMax = 12;     // bytes
+inline constexpr std::size_t kSaltSize = 4;    // bytes; CCM's is one less
+inline constexpr std::size_t kNonceSize = 12;  // bytes; CCM's is one less
+inline constexpr std::size_t kBlockSize = 16;  // bytes, AES
 
 struct FrameParts {
-  FrameParts(std::uint8_t* data, std::size_t size, Suite suite)
-      : iv(data + kEspHeader),
-        text(iv + sizes(suite).iv),
-        text_size(size - kEspHeader - sizes(suite).iv - sizes(suite).icv),
-        icv(text + text_size) {}
+  explicit FrameParts(const Frame& frame)
+      : iv(frame.data + kEspHeader),
+        text(iv + frame.context->iv_size()),
+        icv(frame.data + frame.size - frame.context->icv_size()),
+        text_size(static_cast<std::size_t>(icv - text)) {}
   std::uint8_t* iv;
   std::uint8_t* text;
-  std::size_t text_size;
   std::uint8_t* icv;
+  std::size_t text_size;
 };
 
-inline void write_high(std::uint8_t* out, const Frame& frame) {
-  const Be<std::uint32_t> high(frame.sequence_high);
-  std::memcpy(out, &high, sizeof high);
+/// frame_fits() with what the context knows.
+inline bool fits(const Frame& frame) {
+  const CipherContext& context = *frame.context;
+  const std::size_t fixed = kEspHeader + context.iv_size() + context.icv_size();
+  return frame.size > fixed && ((frame.size - fixed) & (context.block() - 1)) == 0;
 }
 
-/// RFC 4106 section 5: SPI and sequence number, all 64 bits of it with ESN. Returns its size.
-inline std::size_t write_aad(std::array<std::uint8_t, kAadMax>& out, const Frame& frame) {
-  std::memcpy(out.data(), frame.data, 4);
-  if (!frame.context->esn()) {
-    std::memcpy(out.data() + 4, frame.data + 4, 4);
-    return 8;
-  }
-  write_high(out.data() + 4, frame);
-  std::memcpy(out.data() + 8, frame.data + 4, 4);
+inline void write_be32(std::uint8_t* out, std::uint32_t value) {
+  const Be<std::uint32_t> be(value);
+  std::memcpy(out, &be, sizeof be);
+}
+
+/// Authenticated before the text by every AEAD (RFC 4106 section 5, 4309 section 5, 4543 section 3.3, 7634 section
+/// 2.1): SPI and sequence number, all 64 bits of it with ESN. Returns its size.
+inline std::size_t write_aad(std::uint8_t* out, const Frame& frame) {
+  std::memcpy(out, frame.data, 8);
+  if (!frame.context->esn()) return 8;
+  write_be32(out + 4, frame.sequence_high);
+  std::memcpy(out + 8, frame.data + 4, 4);
   return 12;
 }
 
-/// RFC 4106 section 4: salt, then the explicit IV.
+/// RFC 4106 section 4, RFC 7634 section 2: salt, then the explicit IV.
 inline void write_nonce(std::uint8_t* out, const std::uint8_t* salt, const std::uint8_t* iv) {
   std::memcpy(out, salt, kSaltSize);
   std::memcpy(out + kSaltSize, iv, 8);
 }
 
-/// GCM encrypts its first block of text with counter 2 (NIST SP 800-38D section 7.1): counter mode from there on.
-inline void write_first_counter(std::array<std::uint8_t, 16>& out, const std::uint8_t* salt,
-                                const std::uint8_t* iv) {
-  write_nonce(out.data(), salt, iv);
-  const Be<std::uint32_t> counter(2);
-  std::memcpy(out.data() + 12, &counter, sizeof counter);
+/// RFC 4309 section 4: 3 bytes of salt, then the IV; 11 bytes, so the length field has 4.
+inline void write_ccm_nonce(std::uint8_t* out, const std::uint8_t* salt, const std::uint8_t* iv) {
+  std::memcpy(out, salt, 3);
+  std::memcpy(out + 3, iv, 8);
+}
+
+/// The counter block that encrypts the first block of text: GCM's is 2 (NIST SP 800-38D section 7.1), CTR's 1 (RFC
+/// 3686 section 4), CCM's 1 behind flags that say "4 bytes of counter" (RFC 3610 section 2.3). 16 bytes.
+inline void write_first_counter(std::uint8_t* out, const CipherContext& context, const std::uint8_t* iv) {
+  if (context.mode() == Mode::kCcm) {
+    out[0] = 3;
+    write_ccm_nonce(out + 1, context.salt(), iv);
+  } else {
+    write_nonce(out, context.salt(), iv);
+  }
+  write_be32(out + 12, context.mode() == Mode::kGcm ? 2 : 1);
+}
+
+/// Compares ICVs: how long it takes tells nothing of where they differ. Sizes are multiples of 4 bytes.
+inline bool equal_icv(const std::uint8_t* a, const std::uint8_t* b, std::size_t size) {
+  std::uint32_t different = 0;
+  for (std::size_t at = 0; at < size; at += 4) {
+    std::uint32_t x;
+    std::uint32_t y;
+    std::memcpy(&x, a + at, 4);
+    std::memcpy(&y, b + at, 4);
+    different |= x ^ y;
+  }
+  asm volatile("" : "+r"(different));  // what comes before is not to be shortened by knowing what comes after
+  return different == 0;
 }
 
 }  // namespace testudo::crypto

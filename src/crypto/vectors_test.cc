@@ -11,6 +11,8 @@
 namespace testudo::crypto {
 namespace {
 
+constexpr std::size_t kIcvSize = 16;
+
 class Vectors : public testing::TestWithParam<Backend> {
  protected:
   std::unique_ptr<Engine> engine_ = engine_of(GetParam());

@@ -53,11 +53,9 @@ Result<void> check_sa(const xcf::v1::Sa& m) {
     return fail(fmt::format("SA {:#x}: SPI {} is reserved; it must be at least 256", m.id(), m.spi()));
   if (m.local() == 0 || m.remote() == 0)
     return fail(fmt::format("SA {:#x}: local or remote address is missing", m.id()));
-  if (m.suite() >= crypto::kSuites.size()) {
-    return fail(fmt::format("SA {:#x}: suite {} is unknown; the largest known is {}", m.id(), m.suite(),
-                            crypto::kSuites.size() - 1));
-  }
-  const crypto::SuiteSizes& suite = crypto::kSuites[m.suite()];
+  const std::optional<crypto::Suite> known = crypto::suite_of_number(m.suite());
+  if (!known) return fail(fmt::format("SA {:#x}: suite {} is unknown to this version", m.id(), m.suite()));
+  const crypto::SuiteSizes& suite = crypto::sizes(*known);
   if (m.key().size() != suite.key) {
     return fail(
         fmt::format("SA {:#x}: key has {} bytes; {} needs {}", m.id(), m.key().size(), suite.name, suite.key));
@@ -98,7 +96,7 @@ xcf::v1::Sa sa_to_message(const ipsec::SaParameters& sa) {
   m.set_remote_port(sa.remote_port);
   m.set_tunnel(sa.tunnel);
   m.set_reqid(sa.reqid);
-  m.set_suite(static_cast<std::uint32_t>(sa.suite));
+  m.set_suite(crypto::suite_number(sa.suite));
   m.set_key(sa.key.bytes().data(), sa.key.size());
   m.set_replay_window(sa.replay_window);
   m.set_esn(sa.esn);
@@ -119,7 +117,7 @@ Result<ipsec::SaParameters> sa_from_message(const xcf::v1::Sa& m) {
       .remote_port = static_cast<std::uint16_t>(m.remote_port()),
       .tunnel = m.tunnel(),
       .reqid = m.reqid(),
-      .suite = static_cast<crypto::Suite>(m.suite()),
+      .suite = *crypto::suite_of_number(m.suite()),
       .key = Secret(bytes_of(m.key())),
       .replay_window = m.replay_window(),
       .esn = m.esn(),

@@ -24,7 +24,7 @@ xcf::v1::Sa valid_sa() {
   m.set_remote_port(61000);
   m.set_tunnel("clients{1}");
   m.set_reqid(1);
-  m.set_suite(static_cast<std::uint32_t>(crypto::Suite::kAesGcm256Icv16));
+  m.set_suite(crypto::suite_number(crypto::Suite::kAesGcm256Icv16));
   m.set_key(std::string(36, 'k'));
   m.set_replay_window(32);
   m.set_esn(true);

@@ -34,7 +34,7 @@ SeqNo Sa::full_sequence(std::uint32_t low) const {
 bool Sa::next_iv(std::span<std::uint8_t> out) {
   CHECK(out.size() == crypto::sizes(parameters_.suite).iv);
   if (iv_counter_) return iv_counter_->next(out.first<8>());
-  iv_stream_->fill(out);
+  if (iv_stream_) iv_stream_->fill(out);
   return true;
 }
 
@@ -70,9 +70,9 @@ Result<std::unique_ptr<Sa>> SaFactory::create(SaParameters parameters) {
   sa->tunnel_ = tunnels_.intern(sa->parameters_.tunnel);
   if (sa->inbound()) {
     sa->replay_.emplace(sa->parameters_.replay_window);
-  } else if (crypto::is_gcm(sa->parameters_.suite)) {
+  } else if (crypto::needs_unique_iv(sa->parameters_.suite)) {
     sa->iv_counter_ = ivs_.counter_of(sa->id());
-  } else {
+  } else if (crypto::needs_random_iv(sa->parameters_.suite)) {
     sa->iv_stream_.emplace(rng_);
   }
   return sa;

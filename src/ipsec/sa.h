@@ -40,7 +40,7 @@ class Sa {
   [[nodiscard]] SaId id() const { return parameters_.id; }
   [[nodiscard]] bool inbound() const { return parameters_.direction == Direction::kInbound; }
   [[nodiscard]] TunnelId tunnel() const { return tunnel_; }
-  [[nodiscard]] crypto::CipherContext& cipher() const { return *cipher_; }
+  [[nodiscard]] const crypto::CipherContext& cipher() const { return *cipher_; }
 
   /// Inbound only.
   [[nodiscard]] ReplayWindow& replay() { return *replay_; }
@@ -66,9 +66,9 @@ class Sa {
 
   SaParameters parameters_;  // its key is empty: only the expanded one is kept
   TunnelId tunnel_;
-  std::unique_ptr<crypto::CipherContext> cipher_;
+  crypto::OwnedContext cipher_;
   std::optional<ReplayWindow> replay_;             // inbound
-  std::shared_ptr<IvCounter> iv_counter_;          // outbound, AEAD
+  std::shared_ptr<IvCounter> iv_counter_;          // outbound, AEAD and CTR
   std::optional<crypto::RandomStream> iv_stream_;  // outbound, CBC
   Totals totals_;
   Lifesize reported_;

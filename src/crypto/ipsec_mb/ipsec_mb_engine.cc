@@ -1,219 +1,191 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "crypto/ipsec_mb/ipsec_mb_engine.h"
 
-#include <openssl/crypto.h>
-
 #include <array>
+#include <bit>
 #include <cstring>
 
 #include "base/check.h"
-#include "crypto/ipsec_mb/ipsec_mb_context.h"
+#include "crypto/frame_parts.h"
+#include "crypto/ipsec_mb/ccm192.h"
+#include "crypto/ipsec_mb/gcm.h"
+#include "crypto/ipsec_mb/jobs.h"
+#include "crypto/ipsec_mb/peeks.h"
 
 namespace testudo::crypto {
 namespace {
 
-using Icv = std::array<std::uint8_t, kIcvSize>;
+// The library's manager keeps pointers to keys and intermediate states: in locked memory.
+struct Manager {
+  Manager() : memory(imb_get_mb_mgr_size()), mgr(imb_set_pointers_mb_mgr(memory.data(), 0, 1)) {
+    CHECK(mgr != nullptr);
+    init_mb_mgr_auto(mgr, nullptr);
+  }
+  LockedBlock memory;
+  IMB_MGR* mgr;
+};
 
-bool equal(const Icv& a, const std::uint8_t* b) { return CRYPTO_memcmp(a.data(), b, kIcvSize) == 0; }
+bool is_ccm192(const CipherContext& context) {
+  return context.mode() == Mode::kCcm && context.cipher_key_size() == 24;
+}
 
-const GcmContext& gcm(const CipherContext& context) { return static_cast<const GcmContext&>(context); }
-const CbcHmacContext& cbc(const CipherContext& context) { return static_cast<const CbcHmacContext&>(context); }
+/// Bit i: frame i is not done yet.
+struct Later {
+  std::uint64_t jobs = 0, ccm192 = 0;
+};
 
-// GCM goes packet by packet through the direct API; CBC and HMAC are chains of dependent blocks, so the whole burst
-// is submitted as jobs, which the library interleaves, and then flushed.
+template <typename F>
+void for_each_bit(std::uint64_t bits, F f) {
+  for (; bits != 0; bits &= bits - 1) f(static_cast<std::size_t>(std::countr_zero(bits)));
+}
+
 class IpsecMbEngine final : public Engine {
  public:
-  // The library's manager keeps pointers to keys and intermediate states: in locked memory.
   IpsecMbEngine()
       : Engine(Backend::kIpsecMb),
-        memory_(imb_get_mb_mgr_size()),
-        mgr_(imb_set_pointers_mb_mgr(memory_.data(), 0, 1)) {
-    CHECK(mgr_ != nullptr);
-    init_mb_mgr_auto(mgr_, nullptr);
-  }
+        gcm_(*manager_.mgr),
+        jobs_(*manager_.mgr, scratch_->jobs),
+        ccm192_(*manager_.mgr, scratch_->ccm),
+        peeks_(*manager_.mgr, scratch_->peeks) {}
 
   void seal(std::span<const Frame> frames) override;
   std::uint64_t open(std::span<const Frame> frames) override;
   void peek(std::span<const PeekRequest> requests) override;
+  void sign(std::span<const AuthFrame> frames) override;
+  std::uint64_t verify(std::span<const AuthFrame> frames) override;
 
  protected:
-  std::unique_ptr<CipherContext> expand(Suite suite, const Secret& key, Esn esn) override;
+  void expand_keys(std::span<const std::uint8_t> cipher, std::span<const std::uint8_t> integrity,
+                   CipherContext& context) override {
+    expand_mb_keys(*manager_.mgr, cipher, integrity, scratch_->padded_key, context);
+  }
 
  private:
   struct Scratch {
+    JobScratch jobs;
+    PeekScratch peeks;
+    CcmScratch ccm;
     gcm_context_data gcm;
-    std::array<Icv, kBurstMax> computed;  // by jobs
-    std::array<Icv, kBurstMax> received;
-    std::array<std::array<std::uint8_t, 16>, kBurstMax> counters;  // of peeks
-    std::array<IMB_JOB, kBurstMax> jobs;                           // of peeks
+    std::array<std::uint8_t, 128> padded_key;
+    std::array<std::array<std::uint8_t, 4>, kBurstMax> behind;  // AuthFrames with ESN
   };
 
-  void seal_gcm(const Frame& frame);
-  bool open_gcm(const Frame& frame);
-  void submit(const Frame& frame, IMB_CIPHER_DIRECTION direction, std::uint8_t* icv);
-  void finish_jobs();
-  void peek_suite(Suite suite, std::span<const PeekRequest> requests);
-  void describe(IMB_JOB& job, const PeekRequest& request, std::array<std::uint8_t, 16>& counter);
+  void check(const Frame& frame) const {
+    CHECK(frame.context->backend() == Backend::kIpsecMb && frame.context->mode() != Mode::kNone && fits(frame));
+  }
+  std::uint8_t* computed(std::size_t i) { return scratch_->jobs.items[i].computed; }
+  bool matches(const std::uint8_t* received, std::size_t i, const CipherContext& context) {
+    return equal_icv(computed(i), received, context.icv_size());
+  }
+  // CCM with 192 bits uses the library's AES-192 while no job of the burst does.
+  void submit(const Frame& frame, std::size_t i, IMB_CIPHER_DIRECTION direction, Later& later) {
+    const bool ccm192 = is_ccm192(*frame.context);
+    (ccm192 ? later.ccm192 : later.jobs) |= std::uint64_t{1} << i;
+    if (!ccm192) jobs_.submit(frame, i, direction);
+  }
+  void authenticate(std::span<const AuthFrame> frames);
 
-  LockedBlock memory_;
-  IMB_MGR* mgr_;
+  Manager manager_;
   Locked<Scratch> scratch_;
+  Gcm gcm_;
+  Jobs jobs_;
+  Ccm192 ccm192_;
+  Peeks peeks_;
 };
-
-std::unique_ptr<CipherContext> IpsecMbEngine::expand(Suite suite, const Secret& key, Esn esn) {
-  if (is_gcm(suite)) return std::make_unique<GcmContext>(*mgr_, suite, key, esn);
-  return std::make_unique<CbcHmacContext>(*mgr_, suite, key, esn);
-}
-
-void IpsecMbEngine::seal_gcm(const Frame& frame) {
-  const GcmKeys& keys = gcm(*frame.context).keys();
-  const FrameParts parts(frame.data, frame.size, frame.context->suite());
-  std::array<std::uint8_t, kAadMax> aad;
-  const std::size_t aad_size = write_aad(aad, frame);
-  std::array<std::uint8_t, 16> nonce;
-  write_nonce(nonce.data(), keys.salt, parts.iv);
-  const auto encrypt = aes_key_size(frame.context->suite()) == 16 ? mgr_->gcm128_enc : mgr_->gcm256_enc;
-  encrypt(&keys.key, &scratch_->gcm, parts.text, parts.text, parts.text_size, nonce.data(), aad.data(), aad_size,
-          parts.icv, kIcvSize);
-}
-
-bool IpsecMbEngine::open_gcm(const Frame& frame) {
-  const GcmKeys& keys = gcm(*frame.context).keys();
-  const FrameParts parts(frame.data, frame.size, frame.context->suite());
-  std::array<std::uint8_t, kAadMax> aad;
-  const std::size_t aad_size = write_aad(aad, frame);
-  std::array<std::uint8_t, 16> nonce;
-  write_nonce(nonce.data(), keys.salt, parts.iv);
-  Icv computed;
-  const auto decrypt = aes_key_size(frame.context->suite()) == 16 ? mgr_->gcm128_dec : mgr_->gcm256_dec;
-  decrypt(&keys.key, &scratch_->gcm, parts.text, parts.text, parts.text_size, nonce.data(), aad.data(), aad_size,
-          computed.data(), kIcvSize);
-  return equal(computed, parts.icv);
-}
-
-// RFC 4868 and RFC 4303 section 3.3.2.1: the HMAC covers everything from the SPI to the text's end, then with ESN
-// the number's high half, which is put where the ICV belongs for as long as the job runs.
-void IpsecMbEngine::submit(const Frame& frame, IMB_CIPHER_DIRECTION direction, std::uint8_t* icv) {
-  const CbcHmacKeys& keys = cbc(*frame.context).keys();
-  const FrameParts parts(frame.data, frame.size, frame.context->suite());
-  const std::size_t high_size = frame.context->esn() ? 4 : 0;
-  if (high_size != 0) write_high(parts.icv, frame);
-  IMB_JOB* job = IMB_GET_NEXT_JOB(mgr_);
-  job->enc_keys = keys.encrypt;
-  job->dec_keys = keys.decrypt;
-  job->key_len_in_bytes = aes_key_size(frame.context->suite());
-  job->src = frame.data;
-  job->dst = parts.text;
-  job->cipher_start_src_offset_in_bytes = static_cast<std::uint64_t>(parts.text - frame.data);
-  job->msg_len_to_cipher_in_bytes = parts.text_size;
-  job->hash_start_src_offset_in_bytes = 0;
-  job->msg_len_to_hash_in_bytes = static_cast<std::uint64_t>(parts.icv - frame.data) + high_size;
-  job->iv = parts.iv;
-  job->iv_len_in_bytes = 16;
-  job->auth_tag_output = icv;
-  job->auth_tag_output_len_in_bytes = kIcvSize;
-  job->u.HMAC._hashed_auth_key_xor_ipad = keys.inner;
-  job->u.HMAC._hashed_auth_key_xor_opad = keys.outer;
-  job->cipher_mode = IMB_CIPHER_CBC;
-  job->cipher_direction = direction;
-  job->hash_alg = IMB_AUTH_HMAC_SHA_256;
-  job->chain_order = direction == IMB_DIR_ENCRYPT ? IMB_ORDER_CIPHER_HASH : IMB_ORDER_HASH_CIPHER;
-  const IMB_JOB* done = IMB_SUBMIT_JOB_NOCHECK(mgr_);
-  CHECK(done == nullptr || done->status == IMB_STATUS_COMPLETED);
-}
-
-void IpsecMbEngine::finish_jobs() {
-  while (const IMB_JOB* done = IMB_FLUSH_JOB(mgr_)) CHECK(done->status == IMB_STATUS_COMPLETED);
-}
 
 void IpsecMbEngine::seal(std::span<const Frame> frames) {
   CHECK(frames.size() <= kBurstMax);
-  bool jobs = false;
+  Later later;
   for (std::size_t i = 0; i < frames.size(); ++i) {
     const Frame& frame = frames[i];
-    CHECK(frame.context->backend() == backend() && frame_fits(frame.context->suite(), frame.size));
-    if (is_gcm(frame.context->suite())) {
-      seal_gcm(frame);
+    check(frame);
+    if (frame.context->mode() == Mode::kGcm) {
+      gcm_.seal(frame, scratch_->gcm);
+    } else if (frame.context->mode() == Mode::kGmac) {
+      gcm_.authenticate(frame, scratch_->gcm, FrameParts(frame).icv);
     } else {
-      submit(frame, IMB_DIR_ENCRYPT, scratch_->computed[i].data());
-      jobs = true;
+      submit(frame, i, IMB_DIR_ENCRYPT, later);
     }
   }
-  if (!jobs) return;
-  finish_jobs();
-  for (std::size_t i = 0; i < frames.size(); ++i) {
-    const Frame& frame = frames[i];
-    if (is_gcm(frame.context->suite())) continue;
-    std::memcpy(frame.data + frame.size - kIcvSize, scratch_->computed[i].data(), kIcvSize);
-  }
+  if (later.jobs != 0) jobs_.finish();
+  for_each_bit(later.jobs, [&](std::size_t i) {
+    std::memcpy(FrameParts(frames[i]).icv, computed(i), frames[i].context->icv_size());
+  });
+  for_each_bit(later.ccm192, [&](std::size_t i) { ccm192_.seal(frames[i]); });
 }
 
 std::uint64_t IpsecMbEngine::open(std::span<const Frame> frames) {
   CHECK(frames.size() <= kBurstMax);
   std::uint64_t authentic = 0;
-  std::uint64_t jobs = 0;
+  Later later;
   for (std::size_t i = 0; i < frames.size(); ++i) {
     const Frame& frame = frames[i];
-    CHECK(frame.context->backend() == backend() && frame_fits(frame.context->suite(), frame.size));
-    if (is_gcm(frame.context->suite())) {
-      authentic |= std::uint64_t{open_gcm(frame)} << i;
+    check(frame);
+    if (frame.context->mode() == Mode::kGcm) {
+      authentic |= std::uint64_t{gcm_.open(frame, scratch_->gcm)} << i;
+    } else if (frame.context->mode() == Mode::kGmac) {
+      gcm_.authenticate(frame, scratch_->gcm, computed(i));
+      authentic |= std::uint64_t{matches(FrameParts(frame).icv, i, *frame.context)} << i;
     } else {
-      std::memcpy(scratch_->received[i].data(), frame.data + frame.size - kIcvSize, kIcvSize);
-      submit(frame, IMB_DIR_DECRYPT, scratch_->computed[i].data());
-      jobs |= std::uint64_t{1} << i;
+      submit(frame, i, IMB_DIR_DECRYPT, later);
     }
   }
-  if (jobs == 0) return authentic;
-  finish_jobs();
-  for (std::size_t i = 0; i < frames.size(); ++i) {
-    if ((jobs >> i & 1) == 0) continue;
-    authentic |= std::uint64_t{equal(scratch_->computed[i], scratch_->received[i].data())} << i;
-  }
+  if (later.jobs != 0) jobs_.finish();
+  for_each_bit(later.jobs, [&](std::size_t i) {
+    authentic |= std::uint64_t{matches(scratch_->jobs.items[i].received, i, *frames[i].context)} << i;
+  });
+  for_each_bit(later.ccm192, [&](std::size_t i) { authentic |= std::uint64_t{ccm192_.open(frames[i])} << i; });
   return authentic;
-}
-
-void IpsecMbEngine::describe(IMB_JOB& job, const PeekRequest& request, std::array<std::uint8_t, 16>& counter) {
-  const std::uint8_t* iv = request.data + kEspHeader;
-  job.src = iv + sizes(request.context->suite()).iv;
-  job.dst = request.out;
-  job.cipher_start_src_offset_in_bytes = 0;
-  job.msg_len_to_cipher_in_bytes = request.size;
-  job.iv_len_in_bytes = 16;
-  job.key_len_in_bytes = aes_key_size(request.context->suite());
-  if (is_gcm(request.context->suite())) {
-    const GcmKeys& keys = gcm(*request.context).keys();
-    write_first_counter(counter, keys.salt, iv);
-    job.enc_keys = job.dec_keys = keys.key.expanded_keys;
-    job.iv = counter.data();
-  } else {
-    const CbcHmacKeys& keys = cbc(*request.context).keys();
-    job.enc_keys = keys.encrypt;
-    job.dec_keys = keys.decrypt;
-    job.iv = iv;
-  }
-}
-
-// A cipher burst has one algorithm and key size: the requests of one suite.
-void IpsecMbEngine::peek_suite(Suite suite, std::span<const PeekRequest> requests) {
-  std::uint32_t n = 0;
-  for (const PeekRequest& request : requests) {
-    if (request.context->suite() != suite) continue;
-    describe(scratch_->jobs[n], request, scratch_->counters[n]);
-    ++n;
-  }
-  if (n == 0) return;
-  const auto mode = is_gcm(suite) ? IMB_CIPHER_CNTR : IMB_CIPHER_CBC;
-  const auto key_size = aes_key_size(suite) == 16 ? IMB_KEY_128_BYTES : IMB_KEY_256_BYTES;
-  CHECK(IMB_SUBMIT_CIPHER_BURST_NOCHECK(mgr_, scratch_->jobs.data(), n, mode, IMB_DIR_DECRYPT, key_size) == n);
 }
 
 void IpsecMbEngine::peek(std::span<const PeekRequest> requests) {
   CHECK(requests.size() <= kBurstMax);
   for (const PeekRequest& request : requests) {
-    CHECK(request.context->backend() == backend() && request.size <= kPeekMax && request.size > 0 &&
-          request.size % sizes(request.context->suite()).block == 0);
+    CHECK(request.context->backend() == Backend::kIpsecMb && request.context->mode() != Mode::kNone &&
+          request.size <= kPeekMax && request.size > 0 && (request.size & (request.context->block() - 1)) == 0);
   }
-  for (std::size_t suite = 0; suite < kSuites.size(); ++suite) peek_suite(static_cast<Suite>(suite), requests);
+  peeks_.run(requests);
+}
+
+// RFC 4302 section 3.3.3.2.1: with ESN the high half comes behind all else, in memory that is lent for it.
+void IpsecMbEngine::authenticate(std::span<const AuthFrame> frames) {
+  CHECK(frames.size() <= kBurstMax);
+  bool jobs = false;
+  for (std::size_t i = 0; i < frames.size(); ++i) {
+    const AuthFrame& frame = frames[i];
+    CHECK(frame.context->backend() == Backend::kIpsecMb && frame.context->mode() == Mode::kNone && frame.size > 0);
+    if (frame.context->esn()) {
+      std::memcpy(scratch_->behind[i].data(), frame.data + frame.size, 4);
+      write_be32(frame.data + frame.size, frame.sequence_high);
+    }
+    if (frame.context->iv_size() != 0) {
+      gcm_.authenticate(frame, scratch_->gcm, computed(i));
+    } else {
+      jobs_.submit(frame, i);
+      jobs = true;
+    }
+  }
+  if (jobs) jobs_.finish();
+  for (std::size_t i = 0; i < frames.size(); ++i) {
+    if (!frames[i].context->esn()) continue;
+    std::memcpy(frames[i].data + frames[i].size, scratch_->behind[i].data(), 4);
+  }
+}
+
+void IpsecMbEngine::sign(std::span<const AuthFrame> frames) {
+  authenticate(frames);
+  for (std::size_t i = 0; i < frames.size(); ++i) {
+    std::memcpy(frames[i].icv, computed(i), frames[i].context->icv_size());
+  }
+}
+
+std::uint64_t IpsecMbEngine::verify(std::span<const AuthFrame> frames) {
+  authenticate(frames);
+  std::uint64_t good = 0;
+  for (std::size_t i = 0; i < frames.size(); ++i) {
+    good |= std::uint64_t{matches(frames[i].icv, i, *frames[i].context)} << i;
+  }
+  return good;
 }
 
 }  // namespace

@@ -1,96 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "crypto/openssl/openssl_engine.h"
 
-#include "crypto/openssl/openssl_context.h"  // first: it chooses what OpenSSL declares
+#include "crypto/openssl/mac.h"  // first: it chooses what OpenSSL declares
 
-#include <openssl/crypto.h>
-
+#include <algorithm>
 #include <array>
 #include <cstring>
 
 #include "base/check.h"
+#include "crypto/frame_parts.h"
+#include "crypto/openssl/ciphers.h"
 
 namespace testudo::crypto {
 namespace {
 
-using Icv = std::array<std::uint8_t, kIcvSize>;
+using Way = Ciphers::Way;
+using Icv = std::array<std::uint8_t, kIcvMax>;
 
-OpensslContext& own(CipherContext& context) { return static_cast<OpensslContext&>(context); }
-
-// Starts a message under the context's key with a new IV.
-void start(EVP_CIPHER_CTX* cipher, const std::uint8_t* iv) {
-  CHECK(EVP_CipherInit_ex(cipher, nullptr, nullptr, nullptr, iv, -1) == 1);
-}
-
-void update(EVP_CIPHER_CTX* cipher, std::uint8_t* out, const std::uint8_t* in, std::size_t size) {
-  int written = 0;
-  CHECK(EVP_CipherUpdate(cipher, out, &written, in, static_cast<int>(size)) == 1);
-  CHECK(static_cast<std::size_t>(written) == size);
-}
-
-void start_gcm(EVP_CIPHER_CTX* cipher, const Frame& frame, const FrameParts& parts) {
-  std::array<std::uint8_t, 12> nonce;
-  write_nonce(nonce.data(), own(*frame.context).secrets->salt, parts.iv);
-  start(cipher, nonce.data());
-  std::array<std::uint8_t, kAadMax> aad;
-  const std::size_t aad_size = write_aad(aad, frame);
-  update(cipher, nullptr, aad.data(), aad_size);
-}
-
-void seal_gcm(const Frame& frame, const FrameParts& parts) {
-  EVP_CIPHER_CTX* cipher = own(*frame.context).encrypt.get();
-  start_gcm(cipher, frame, parts);
-  update(cipher, parts.text, parts.text, parts.text_size);
-  int written = 0;
-  CHECK(EVP_CipherFinal_ex(cipher, nullptr, &written) == 1);
-  CHECK(EVP_CIPHER_CTX_ctrl(cipher, EVP_CTRL_AEAD_GET_TAG, kIcvSize, parts.icv) == 1);
-}
-
-bool open_gcm(const Frame& frame, const FrameParts& parts) {
-  EVP_CIPHER_CTX* cipher = own(*frame.context).decrypt.get();
-  start_gcm(cipher, frame, parts);
-  update(cipher, parts.text, parts.text, parts.text_size);
-  CHECK(EVP_CIPHER_CTX_ctrl(cipher, EVP_CTRL_AEAD_SET_TAG, kIcvSize, parts.icv) == 1);
-  int written = 0;
-  return EVP_CipherFinal_ex(cipher, nullptr, &written) == 1;  // compares in constant time
-}
-
-// RFC 4868 and RFC 4303 section 3.3.2.1: from the SPI to the text's end, then with ESN the number's high half.
-Icv hmac(const Frame& frame, const FrameParts& parts) {
-  OpensslSecrets& secrets = *own(*frame.context).secrets;
-  std::array<std::uint8_t, SHA256_DIGEST_LENGTH> digest;
-  secrets.work = secrets.inner;
-  SHA256_Update(&secrets.work, frame.data, static_cast<std::size_t>(parts.icv - frame.data));
-  if (frame.context->esn()) {
-    std::array<std::uint8_t, 4> high;
-    write_high(high.data(), frame);
-    SHA256_Update(&secrets.work, high.data(), high.size());
-  }
-  SHA256_Final(digest.data(), &secrets.work);
-  secrets.work = secrets.outer;
-  SHA256_Update(&secrets.work, digest.data(), digest.size());
-  SHA256_Final(digest.data(), &secrets.work);
-  Icv icv;
-  std::memcpy(icv.data(), digest.data(), icv.size());
-  return icv;
-}
-
-void seal_cbc(const Frame& frame, const FrameParts& parts) {
-  EVP_CIPHER_CTX* cipher = own(*frame.context).encrypt.get();
-  start(cipher, parts.iv);
-  update(cipher, parts.text, parts.text, parts.text_size);
-  const Icv icv = hmac(frame, parts);
-  std::memcpy(parts.icv, icv.data(), icv.size());
-}
-
-bool open_cbc(const Frame& frame, const FrameParts& parts) {
-  const Icv icv = hmac(frame, parts);
-  if (CRYPTO_memcmp(icv.data(), parts.icv, icv.size()) != 0) return false;
-  EVP_CIPHER_CTX* cipher = own(*frame.context).decrypt.get();
-  start(cipher, parts.iv);
-  update(cipher, parts.text, parts.text, parts.text_size);
-  return true;
-}
+const std::uint8_t* key_of(const CipherContext& context) { return context.keys<OpensslKeys>().cipher.data(); }
 
 class OpensslEngine final : public Engine {
  public:
@@ -99,8 +26,8 @@ class OpensslEngine final : public Engine {
   void seal(std::span<const Frame> frames) override {
     CHECK(frames.size() <= kBurstMax);
     for (const Frame& frame : frames) {
-      const FrameParts parts = checked(frame);
-      is_gcm(frame.context->suite()) ? seal_gcm(frame, parts) : seal_cbc(frame, parts);
+      check(frame);
+      is_aead(frame.context->suite()) ? seal_aead(frame) : seal_chained(frame);
     }
   }
 
@@ -108,9 +35,8 @@ class OpensslEngine final : public Engine {
     CHECK(frames.size() <= kBurstMax);
     std::uint64_t authentic = 0;
     for (std::size_t i = 0; i < frames.size(); ++i) {
-      const FrameParts parts = checked(frames[i]);
-      const bool good =
-          is_gcm(frames[i].context->suite()) ? open_gcm(frames[i], parts) : open_cbc(frames[i], parts);
+      check(frames[i]);
+      const bool good = is_aead(frames[i].context->suite()) ? open_aead(frames[i]) : open_chained(frames[i]);
       authentic |= std::uint64_t{good} << i;
     }
     return authentic;
@@ -121,33 +47,222 @@ class OpensslEngine final : public Engine {
     for (const PeekRequest& request : requests) peek_one(request);
   }
 
+  void sign(std::span<const AuthFrame> frames) override {
+    CHECK(frames.size() <= kBurstMax);
+    for (const AuthFrame& frame : frames) {
+      const Icv icv = authenticate(frame);
+      std::memcpy(frame.icv, icv.data(), frame.context->icv_size());
+    }
+  }
+
+  std::uint64_t verify(std::span<const AuthFrame> frames) override {
+    CHECK(frames.size() <= kBurstMax);
+    std::uint64_t good = 0;
+    for (std::size_t i = 0; i < frames.size(); ++i) {
+      const Icv icv = authenticate(frames[i]);
+      good |= std::uint64_t{equal_icv(icv.data(), frames[i].icv, frames[i].context->icv_size())} << i;
+    }
+    return good;
+  }
+
  protected:
-  std::unique_ptr<CipherContext> expand(Suite suite, const Secret& key, Esn esn) override {
-    return std::make_unique<OpensslContext>(suite, key, esn);
+  void expand_keys(std::span<const std::uint8_t> cipher, std::span<const std::uint8_t> integrity,
+                   CipherContext& context) override {
+    OpensslKeys& keys = context.keys<OpensslKeys>();
+    const bool gmac_of_ah = internal::row(context.suite().integrity).salt != 0;
+    std::ranges::copy(gmac_of_ah ? integrity : cipher, keys.cipher.begin());
+    if (!integrity.empty() && !gmac_of_ah) expand_mac(context.suite().integrity, integrity, ciphers_.mac(), keys);
   }
 
  private:
-  FrameParts checked(const Frame& frame) const {
-    CHECK(frame.context->backend() == backend() && frame_fits(frame.context->suite(), frame.size));
-    return {frame.data, frame.size, frame.context->suite()};
+  static void check(const Frame& frame) {
+    CHECK(frame.context->backend() == Backend::kOpenssl && frame.context->mode() != Mode::kNone && fits(frame));
   }
 
-  void peek_one(const PeekRequest& request) const {
-    const Suite suite = request.context->suite();
-    CHECK(request.context->backend() == backend() && request.size <= kPeekMax && request.size > 0 &&
-          request.size % sizes(suite).block == 0);
-    const auto& context = static_cast<const OpensslContext&>(*request.context);
-    const std::uint8_t* iv = request.data + kEspHeader;
-    std::array<std::uint8_t, 16> first;
-    if (is_gcm(suite)) {
-      write_first_counter(first, context.secrets->salt, iv);
-    } else {
-      std::memcpy(first.data(), iv, first.size());
-    }
-    start(context.peek.get(), first.data());
-    update(context.peek.get(), request.out, iv + sizes(suite).iv, request.size);
-  }
+  EVP_CIPHER_CTX* start_aead(const Frame& frame, const FrameParts& parts, Way way);
+  EVP_CIPHER_CTX* start_ccm(const Frame& frame, const FrameParts& parts, Way way);
+  static void authenticate_header(EVP_CIPHER_CTX* cipher, const Frame& frame, const FrameParts& parts);
+  void seal_aead(const Frame& frame);
+  bool open_aead(const Frame& frame);
+  void crypt(const Frame& frame, const FrameParts& parts, Way way);
+  Icv mac(const Frame& frame, const FrameParts& parts);
+  void seal_chained(const Frame& frame);
+  bool open_chained(const Frame& frame);
+  Icv authenticate(const AuthFrame& frame);
+  Icv gmac(const AuthFrame& frame);
+  void peek_one(const PeekRequest& request);
+
+  Ciphers ciphers_;
+  Locked<MacState> mac_state_;
 };
+
+// CCM wants to know all sizes, and in order to decrypt the ICV, before anything else.
+EVP_CIPHER_CTX* OpensslEngine::start_ccm(const Frame& frame, const FrameParts& parts, Way way) {
+  const CipherContext& context = *frame.context;
+  EVP_CIPHER_CTX* cipher = ciphers_.of(Mode::kCcm, context.cipher_key_size(), way);
+  const int icv_size = static_cast<int>(context.icv_size());
+  CHECK(EVP_CIPHER_CTX_ctrl(cipher, EVP_CTRL_AEAD_SET_IVLEN, kNonceSize - 1, nullptr) == 1);
+  CHECK(EVP_CIPHER_CTX_ctrl(cipher, EVP_CTRL_AEAD_SET_TAG, icv_size, way == Way::kEncrypt ? nullptr : parts.icv) ==
+        1);
+  std::array<std::uint8_t, kNonceSize> nonce;
+  write_ccm_nonce(nonce.data(), context.salt(), parts.iv);
+  start(cipher, key_of(context), nonce.data());
+  update(cipher, nullptr, nullptr, parts.text_size);
+  return cipher;
+}
+
+EVP_CIPHER_CTX* OpensslEngine::start_aead(const Frame& frame, const FrameParts& parts, Way way) {
+  const CipherContext& context = *frame.context;
+  EVP_CIPHER_CTX* cipher = nullptr;
+  if (context.mode() == Mode::kCcm) {
+    cipher = start_ccm(frame, parts, way);
+  } else {
+    cipher = ciphers_.of(context.mode(), context.cipher_key_size(), way);
+    std::array<std::uint8_t, kNonceSize> nonce;
+    write_nonce(nonce.data(), context.salt(), parts.iv);
+    start(cipher, key_of(context), nonce.data());
+  }
+  authenticate_header(cipher, frame, parts);
+  return cipher;
+}
+
+// GMAC (RFC 4543 section 3.3): IV and text too, and nothing is left to encrypt.
+void OpensslEngine::authenticate_header(EVP_CIPHER_CTX* cipher, const Frame& frame, const FrameParts& parts) {
+  std::array<std::uint8_t, kAadMax> aad;
+  update(cipher, nullptr, aad.data(), write_aad(aad.data(), frame));
+  if (frame.context->mode() != Mode::kGmac) return;
+  update(cipher, nullptr, parts.iv, static_cast<std::size_t>(parts.icv - parts.iv));
+}
+
+void OpensslEngine::seal_aead(const Frame& frame) {
+  const FrameParts parts(frame);
+  EVP_CIPHER_CTX* cipher = start_aead(frame, parts, Way::kEncrypt);
+  if (frame.context->mode() != Mode::kGmac) update(cipher, parts.text, parts.text, parts.text_size);
+  int written = 0;
+  Icv rest;
+  CHECK(EVP_CipherFinal_ex(cipher, rest.data(), &written) == 1 && written == 0);
+  const int icv_size = static_cast<int>(frame.context->icv_size());
+  CHECK(EVP_CIPHER_CTX_ctrl(cipher, EVP_CTRL_AEAD_GET_TAG, icv_size, parts.icv) == 1);
+}
+
+// OpenSSL compares in constant time: in CCM when it decrypts, else at the end.
+bool OpensslEngine::open_aead(const Frame& frame) {
+  const FrameParts parts(frame);
+  EVP_CIPHER_CTX* cipher = start_aead(frame, parts, Way::kDecrypt);
+  int written = 0;
+  if (frame.context->mode() == Mode::kCcm) {
+    return EVP_CipherUpdate(cipher, parts.text, &written, parts.text, static_cast<int>(parts.text_size)) == 1;
+  }
+  if (frame.context->mode() != Mode::kGmac) update(cipher, parts.text, parts.text, parts.text_size);
+  const int icv_size = static_cast<int>(frame.context->icv_size());
+  CHECK(EVP_CIPHER_CTX_ctrl(cipher, EVP_CTRL_AEAD_SET_TAG, icv_size, parts.icv) == 1);
+  Icv rest;
+  return EVP_CipherFinal_ex(cipher, rest.data(), &written) == 1;
+}
+
+void OpensslEngine::crypt(const Frame& frame, const FrameParts& parts, Way way) {
+  const CipherContext& context = *frame.context;
+  if (context.mode() == Mode::kNull) return;
+  std::array<std::uint8_t, kBlockSize> first;
+  if (context.mode() == Mode::kCtr) {
+    write_first_counter(first.data(), context, parts.iv);
+  } else {
+    std::memcpy(first.data(), parts.iv, first.size());
+  }
+  EVP_CIPHER_CTX* cipher = ciphers_.of(context.mode(), context.cipher_key_size(), way);
+  start(cipher, key_of(context), first.data());
+  update(cipher, parts.text, parts.text, parts.text_size);
+}
+
+// RFC 4303 section 3.3.2.1: from the SPI to the text's end, then with ESN the number's high half.
+Icv OpensslEngine::mac(const Frame& frame, const FrameParts& parts) {
+  Mac mac(*frame.context, ciphers_.mac(), *mac_state_);
+  mac.update({frame.data, parts.icv});
+  if (frame.context->esn()) {
+    std::array<std::uint8_t, 4> high;
+    write_be32(high.data(), frame.sequence_high);
+    mac.update(high);
+  }
+  Icv icv;
+  mac.finish(icv.data());
+  return icv;
+}
+
+void OpensslEngine::seal_chained(const Frame& frame) {
+  const FrameParts parts(frame);
+  crypt(frame, parts, Way::kEncrypt);
+  const Icv icv = mac(frame, parts);
+  std::memcpy(parts.icv, icv.data(), frame.context->icv_size());
+}
+
+bool OpensslEngine::open_chained(const Frame& frame) {
+  const FrameParts parts(frame);
+  const Icv icv = mac(frame, parts);
+  if (!equal_icv(icv.data(), parts.icv, frame.context->icv_size())) return false;
+  crypt(frame, parts, Way::kDecrypt);
+  return true;
+}
+
+Icv OpensslEngine::gmac(const AuthFrame& frame) {
+  const CipherContext& context = *frame.context;
+  const std::size_t key_size = internal::row(context.suite().integrity).key;
+  EVP_CIPHER_CTX* cipher = ciphers_.of(Mode::kGcm, key_size, Way::kEncrypt);
+  std::array<std::uint8_t, kNonceSize> nonce;
+  write_nonce(nonce.data(), context.salt(), frame.iv);
+  start(cipher, key_of(context), nonce.data());
+  update(cipher, nullptr, frame.data, frame.size);
+  if (context.esn()) {
+    std::array<std::uint8_t, 4> high;
+    write_be32(high.data(), frame.sequence_high);
+    update(cipher, nullptr, high.data(), high.size());
+  }
+  int written = 0;
+  Icv icv;
+  CHECK(EVP_CipherFinal_ex(cipher, icv.data(), &written) == 1);
+  CHECK(EVP_CIPHER_CTX_ctrl(cipher, EVP_CTRL_AEAD_GET_TAG, static_cast<int>(context.icv_size()), icv.data()) == 1);
+  return icv;
+}
+
+// RFC 4302 section 3.3.3.2.1: with ESN the high half comes behind all else.
+Icv OpensslEngine::authenticate(const AuthFrame& frame) {
+  const CipherContext& context = *frame.context;
+  CHECK(context.backend() == Backend::kOpenssl && context.mode() == Mode::kNone && frame.size > 0);
+  if (context.iv_size() != 0) return gmac(frame);
+  Mac mac(context, ciphers_.mac(), *mac_state_);
+  mac.update({frame.data, frame.size});
+  if (context.esn()) {
+    std::array<std::uint8_t, 4> high;
+    write_be32(high.data(), frame.sequence_high);
+    mac.update(high);
+  }
+  Icv icv;
+  mac.finish(icv.data());
+  return icv;
+}
+
+void OpensslEngine::peek_one(const PeekRequest& request) {
+  const CipherContext& context = *request.context;
+  CHECK(context.backend() == Backend::kOpenssl && context.mode() != Mode::kNone && request.size <= kPeekMax &&
+        request.size > 0 && (request.size & (context.block() - 1)) == 0);
+  const std::uint8_t* iv = request.data + kEspHeader;
+  const std::uint8_t* text = iv + context.iv_size();
+  if (context.mode() == Mode::kNull || context.mode() == Mode::kGmac) {
+    std::memcpy(request.out, text, request.size);
+    return;
+  }
+  std::array<std::uint8_t, kBlockSize> first{};
+  if (context.mode() == Mode::kCbc) {
+    std::memcpy(first.data(), iv, first.size());
+  } else if (context.mode() == Mode::kChacha) {
+    first[0] = 1;  // counter, least significant byte first (RFC 8439 section 2.4)
+    write_nonce(first.data() + 4, context.salt(), iv);
+  } else {
+    write_first_counter(first.data(), context, iv);
+  }
+  EVP_CIPHER_CTX* cipher = ciphers_.plain_of(context.mode(), context.cipher_key_size());
+  start(cipher, key_of(context), first.data());
+  update(cipher, request.out, text, request.size);
+}
 
 }  // namespace
 

@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+// All suites but GCM and GMAC, as jobs: chains of dependent blocks, which ipsec-mb interleaves over a burst.
+#pragma once
+
+#include <array>
+#include <cstdint>
+
+#include "crypto/engine.h"
+#include "crypto/frame_parts.h"
+#include "crypto/ipsec_mb/keys.h"
+
+namespace testudo::crypto {
+
+/// What a job reads while it runs, and where its ICV goes, per frame of a burst. In locked memory.
+struct JobScratch {
+  struct Item {
+    alignas(16) std::uint8_t counter[kBlockSize];  // or nonce
+    alignas(16) std::uint8_t aad[kBlockSize];
+    alignas(16) std::uint8_t computed[64];  // ipsec-mb may write a whole digest
+    std::uint8_t received[kIcvMax];
+  };
+  std::array<Item, kBurstMax> items;
+};
+
+class Jobs {
+ public:
+  Jobs(IMB_MGR& mgr, JobScratch& scratch) : mgr_(mgr), scratch_(scratch) {}
+
+  /// The i-th frame of the burst. Its computed ICV is in the scratch after finish().
+  void submit(const Frame& frame, std::size_t i, IMB_CIPHER_DIRECTION direction);
+  /// With ESN the high half is behind the data already.
+  void submit(const AuthFrame& frame, std::size_t i);
+  void finish();
+
+ private:
+  void describe_cipher(IMB_JOB& job, const Frame& frame, const FrameParts& parts, JobScratch::Item& item);
+  void describe_ccm(IMB_JOB& job, const Frame& frame, const FrameParts& parts, JobScratch::Item& item);
+  void describe_chacha(IMB_JOB& job, const Frame& frame, const FrameParts& parts, JobScratch::Item& item);
+  void run();
+
+  IMB_MGR& mgr_;
+  JobScratch& scratch_;
+};
+
+}  // namespace testudo::crypto
