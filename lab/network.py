@@ -20,8 +20,9 @@ def build(topology: Topology, state: LabState) -> None:
     for namespace in namespaces:
         state.remember("namespaces", namespace)
     _batch(None, [f"netns add {namespace}" for namespace in namespaces])
+    with6 = {topology.namespace(host.name) for host in topology.hosts if host.addresses6}
     with ThreadPoolExecutor() as pool:
-        list(pool.map(_no_ipv6, namespaces))
+        list(pool.map(lambda namespace: _settings6(namespace, namespace in with6), namespaces))
     _batch(topology.fabric, _fabric_commands(topology))
     with ThreadPoolExecutor() as pool:
         list(pool.map(lambda host: _set_up_host(topology, host), topology.hosts))
@@ -62,6 +63,8 @@ def _set_up_host(topology: Topology, host: Host) -> None:
     commands = ["link set lo up"]
     for name, address in host.addresses.items():
         commands.append(f"addr add {address}/{topology.segment(name).prefix_length} dev {name}")
+        if name in host.addresses6:
+            commands.append(f"addr add {host.addresses6[name]}/{topology.segment(name).prefix_length6} dev {name} nodad")
         commands.append(f"link set {name} up")
     _batch(namespace, commands)
     for name in host.wire_size:
@@ -78,10 +81,11 @@ def _offloads_off(namespace: str, interface: str) -> None:
           "gro", "off", "tx-udp-segmentation", "off"])
 
 
-def _no_ipv6(namespace: str) -> None:
-    """IPv4 only, and no router solicitations in captures."""
-    _run(["ip", "netns", "exec", namespace, "sysctl", "-q", "-w", "net.ipv6.conf.all.disable_ipv6=1",
-          "net.ipv6.conf.default.disable_ipv6=1"])
+def _settings6(namespace: str, enabled: bool) -> None:
+    """No IPv6 where there are no addresses for it, and in any case no router solicitations in captures."""
+    settings = {"accept_ra": 0, "router_solicitations": 0, "accept_dad": 0, "disable_ipv6": 0 if enabled else 1}
+    _run(["ip", "netns", "exec", namespace, "sysctl", "-q", "-w",
+          *(f"net.ipv6.conf.{which}.{key}={value}" for which in ("all", "default") for key, value in settings.items())])
 
 
 def _batch(namespace: str | None, commands: list[str]) -> None:

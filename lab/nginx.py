@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An unmodified nginx per target. It listens on the DVIPAs, serves its own name, and files shared by all targets."""
+"""An unmodified nginx per target. It listens on the DVIPAs, serves its own name and files shared by all
+targets, and takes uploads (PUT /upload/NAME)."""
 import signal
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +32,9 @@ class Nginx:
         # nginx writes the file when its sockets listen.
         wait.until(f"nginx on {self.host.name} to listen", lambda: pid_file.exists() and pid_file.stat().st_size)
         return self.process
+
+    def uploaded(self, name: str) -> Path:
+        return self.host.dir / "nginx" / "upload" / name
 
     def quit(self) -> None:
         """The graceful stop: closes the listening sockets at once and lets running requests end."""
@@ -66,6 +70,12 @@ http {{
     }}
     location = /slow {{
       limit_rate 1m;
+    }}
+    location /upload/ {{
+      root {dir};
+      dav_methods PUT;
+      create_full_put_path on;
+      client_max_body_size 0;
     }}
   }}
 }}

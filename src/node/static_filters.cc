@@ -26,9 +26,11 @@ xcf::v1::Filter filter_of(const StaticFilter& rule, bool outbound, const Range& 
   filter.set_priority(rule.priority);
   filter.set_action(action_of(rule.action));
   filter.set_protocol(rule.protocol);
-  const IpPrefix dvipa{rule.dvipa, 32};
-  const IpPrefix& source = outbound ? dvipa : rule.remote;
-  const IpPrefix& destination = outbound ? rule.remote : dvipa;
+  const IpPrefix dvipa{rule.dvipa, rule.dvipa.bits()};
+  // "Any" is that of the DVIPA's family.
+  const IpPrefix other = rule.remote.length == 0 ? IpPrefix{rule.dvipa.masked(0), 0} : rule.remote;
+  const IpPrefix& source = outbound ? dvipa : other;
+  const IpPrefix& destination = outbound ? other : dvipa;
   const Range& source_ports = outbound ? own : remote;
   const Range& destination_ports = outbound ? remote : own;
   filter.set_source(source.address.value());

@@ -8,7 +8,7 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from cases import KernelSa
+from cases import Case, KernelSa
 
 # tshark's names. Those of 4.0 know neither extended sequence numbers (the ICV then looks wrong) nor ChaCha20-Poly1305.
 _SEALED = {"rfc4106(gcm(aes))": "AES-GCM with 16 octet ICV [RFC4106]"}
@@ -28,6 +28,10 @@ class EspPacket:
     source: str
     tcp_bytes: int          # payload of the TCP segment inside; -1 when there is none
     wrong: str              # what tshark complains about
+
+
+def can_read(case: Case) -> bool:
+    return case.protocol == "esp" and not case.esn and "chacha" not in case.proposal
 
 
 def esp_sa_line(sa: KernelSa) -> str:
