@@ -31,6 +31,8 @@ class IpAddress {
   /// IPv6, network byte order.
   constexpr explicit IpAddress(std::span<const std::uint8_t, 16> v6)
       : high_(load(v6.data())), low_(load(v6.data() + 8)) {}
+  /// What high() and low() say of an address.
+  constexpr IpAddress(std::uint64_t high, std::uint64_t low) : high_(high), low_(low) {}
   /// Dotted quad ("192.0.2.1") or RFC 4291 text ("2001:db8::1"), without zone. Fails for a v4-mapped address.
   static Result<IpAddress> parse(std::string_view text);
   /// 4 or 16 bytes, network byte order, as messages between nodes carry them. Fails for any other size and for a

@@ -11,77 +11,168 @@
 
 namespace testudo::distributor {
 
+namespace {
+
+std::uint32_t milliseconds(Time time) {
+  return static_cast<std::uint32_t>(time.time_since_epoch() / std::chrono::milliseconds(1));
+}
+
+}  // namespace
+
 ConnectionTable::ConnectionTable(const ConnectionTableConfig& config, const SipKey& key)
-    : config_(config), key_(key), entries_(config.capacity) {
-  CHECK(config.capacity >= 1 && config.capacity <= (1u << 30));
+    : config_(config), key_(key) {
+  CHECK(config.capacity >= 1 && config.capacity <= (1u << 28));
   if (config_.clear_max == 0) config_.clear_max = std::max(config.capacity / 4 * 3, 1u);
+  for (Duration* timeout : {&config_.new_timeout, &config_.idle_timeout, &config_.closing_timeout}) {
+    *timeout = std::min(*timeout, kConnectionTimeoutMax);
+  }
+  pools_[0].entry_size = sizeof(Entry4);
+  pools_[1].entry_size = sizeof(Entry6);
+  for (Pool& pool : pools_) {
+    pool.memory = std::make_unique_for_overwrite<std::byte[]>(config.capacity * pool.entry_size);
+  }
   index_.resize(std::bit_ceil(std::size_t{config.capacity} * 2));
   mask_ = index_.size() - 1;
-  for (std::uint32_t number = 0; number < config.capacity; ++number) {
-    entries_[number].next_free = number + 1 < config.capacity ? number + 2 : 0;
-  }
-  free_ = 1;
+  name_bits_ = static_cast<unsigned>(std::bit_width(2 * config.capacity));
 }
 
 std::uint64_t ConnectionTable::hash(const ConnectionKey& key) const {
-  struct {
-    std::uint32_t client, dvipa;
-    std::uint16_t client_port, dvipa_port;
-  } const bytes{key.client.address.value(), key.dvipa.address.value(), key.client.port, key.dvipa.port};
-  static_assert(sizeof bytes == 12);
-  return siphash(key_, std::bit_cast<std::array<std::uint8_t, sizeof bytes>>(bytes));
+  if (is_v6(key)) {
+    const std::array<std::uint64_t, 5> words{key.client.address.high(), key.client.address.low(),
+                                             key.dvipa.address.high(), key.dvipa.address.low(),
+                                             std::uint64_t{key.client.port} << 16 | key.dvipa.port};
+    return siphash(key_, std::bit_cast<std::array<std::uint8_t, sizeof words>>(words));
+  }
+  const std::array<std::uint32_t, 3> words{key.client.address.v4(), key.dvipa.address.v4(),
+                                           std::uint32_t{key.client.port} << 16 | key.dvipa.port};
+  return siphash(key_, std::bit_cast<std::array<std::uint8_t, sizeof words>>(words));
+}
+
+bool ConnectionTable::same(const Connection& connection, const ConnectionKey& key) {
+  if (connection.v6_ != is_v6(key)) return false;
+  if (connection.v6_) {
+    const auto& e = static_cast<const Entry6&>(connection);
+    return e.client_low == key.client.address.low() && e.client_high == key.client.address.high() &&
+           e.dvipa_low == key.dvipa.address.low() && e.dvipa_high == key.dvipa.address.high() &&
+           e.client_port == key.client.port && e.dvipa_port == key.dvipa.port;
+  }
+  const auto& e = static_cast<const Entry4&>(connection);
+  return e.client == key.client.address.v4() && e.dvipa == key.dvipa.address.v4() &&
+         e.client_port == key.client.port && e.dvipa_port == key.dvipa.port;
+}
+
+void ConnectionTable::write(Connection& connection, const ConnectionKey& key) {
+  CHECK(key.client.address.is_v4() == key.dvipa.address.is_v4());
+  if (is_v6(key)) {
+    auto& e = static_cast<Entry6&>(connection);
+    e.client_high = key.client.address.high(), e.client_low = key.client.address.low();
+    e.dvipa_high = key.dvipa.address.high(), e.dvipa_low = key.dvipa.address.low();
+    e.client_port = key.client.port, e.dvipa_port = key.dvipa.port;
+  } else {
+    auto& e = static_cast<Entry4&>(connection);
+    e.client = key.client.address.v4(), e.dvipa = key.dvipa.address.v4();
+    e.client_port = key.client.port, e.dvipa_port = key.dvipa.port;
+  }
+}
+
+ConnectionKey ConnectionTable::key_of(const Connection& connection) const {
+  if (connection.v6_) {
+    const auto& e = static_cast<const Entry6&>(connection);
+    return {.client = {IpAddress(e.client_high, e.client_low), e.client_port},
+            .dvipa = {IpAddress(e.dvipa_high, e.dvipa_low), e.dvipa_port}};
+  }
+  const auto& e = static_cast<const Entry4&>(connection);
+  return {.client = {IpAddress(e.client), e.client_port}, .dvipa = {IpAddress(e.dvipa), e.dvipa_port}};
+}
+
+Connection& ConnectionTable::named(std::uint32_t slot) const {
+  const std::uint32_t number = (slot & ((1u << name_bits_) - 1)) - 1;
+  return number < config_.capacity ? pools_[0].at(number) : pools_[1].at(number - config_.capacity);
+}
+
+std::size_t ConnectionTable::connection_size(std::uint32_t slot) const {
+  return (slot & ((1u << name_bits_) - 1)) <= config_.capacity ? sizeof(Entry4) : sizeof(Entry6);
+}
+
+std::uint32_t ConnectionTable::name_of(const Connection& connection) const {
+  const Pool& pool = pools_[connection.v6_ ? 1 : 0];
+  const auto offset = reinterpret_cast<const std::byte*>(&connection) - pool.memory.get();
+  const auto number = static_cast<std::uint32_t>(static_cast<std::size_t>(offset) / pool.entry_size);
+  return number + (connection.v6_ ? config_.capacity : 0) + 1;
+}
+
+void ConnectionTable::prefetch_entry(std::uint64_t hash) const {
+  for (std::size_t place = hash & mask_; index_[place] != 0; place = (place + 1) & mask_) {
+    if (!may_be(index_[place], hash)) continue;
+    const Connection& connection = named(index_[place]);
+    const std::size_t last = connection_size(index_[place]) - 1;
+    __builtin_prefetch(&connection, 1);
+    __builtin_prefetch(reinterpret_cast<const std::byte*>(&connection) + last, 1);  // it may lie across two lines
+    return;
+  }
 }
 
 Connection* ConnectionTable::find(const ConnectionKey& key, std::uint64_t hash) {
   for (std::size_t place = hash & mask_; index_[place] != 0; place = (place + 1) & mask_) {
-    Entry& entry = entries_[index_[place] - 1];
-    if (entry.hash == hash && entry.connection.key == key) return &entry.connection;
+    if (!may_be(index_[place], hash)) continue;
+    Connection& connection = named(index_[place]);
+    if (same(connection, key)) return &connection;
   }
   return nullptr;
+}
+
+/// The number of an unused entry. There is one: the pool has room for all connections.
+std::uint32_t ConnectionTable::take(Pool& pool) const {
+  if (pool.free == 0) return pool.touched++;
+  const std::uint32_t number = pool.free - 1;
+  pool.free = pool.at(number).hash_;
+  return number;
 }
 
 Connection* ConnectionTable::insert(const ConnectionKey& key, std::uint64_t hash, NodeId target,
                                     ipsec::TunnelId tunnel, Time now) {
   const bool clear = tunnel == ipsec::TunnelId();
-  if (free_ == 0 || (clear && clear_ >= config_.clear_max)) return nullptr;
-  const std::uint32_t number = free_ - 1;
-  Entry& entry = entries_[number];
-  free_ = entry.next_free;
-  entry = {.connection = {.key = key, .target = target, .tunnel = tunnel, .last_seen = now},
-           .hash = hash,
-           .next_free = 0,
-           .used = true};
+  if (size_ == config_.capacity || (clear && clear_ >= config_.clear_max)) return nullptr;
+  const bool v6 = is_v6(key);
+  Pool& pool = pools_[v6 ? 1 : 0];
+  Connection& connection = pool.at(take(pool));
+  connection.packets = connection.bytes = 0;
+  connection.tunnel = tunnel;
+  connection.last_seen_ms = milliseconds(now);
+  connection.target = target;
+  connection.state = ConnectionState::kNew;
+  connection.log = false;
+  connection.used_ = true;
+  connection.v6_ = v6;
+  connection.hash_ = static_cast<std::uint32_t>(hash);
+  write(connection, key);
   std::size_t place = hash & mask_;
   while (index_[place] != 0) place = (place + 1) & mask_;
-  index_[place] = number + 1;
+  index_[place] = slot_of(name_of(connection), hash);
   ++size_;
   clear_ += clear ? 1 : 0;
-  return &entry.connection;
-}
-
-std::size_t ConnectionTable::place_of(std::uint32_t number, std::uint64_t hash) const {
-  std::size_t place = hash & mask_;
-  while (index_[place] != number + 1) place = (place + 1) & mask_;
-  return place;
+  return &connection;
 }
 
 void ConnectionTable::erase(Connection& connection) {
-  static_assert(offsetof(Entry, connection) == 0);
-  Entry& entry = reinterpret_cast<Entry&>(connection);
-  CHECK(entry.used);
-  const auto number = static_cast<std::uint32_t>(&entry - entries_.data());
-  close_gap(place_of(number, entry.hash));
+  CHECK(connection.used_);
+  const std::uint32_t name = name_of(connection);
+  const std::uint32_t name_mask = (1u << name_bits_) - 1;
+  std::size_t place = connection.hash_ & mask_;
+  while ((index_[place] & name_mask) != name) place = (place + 1) & mask_;
+  close_gap(place);
   --size_;
-  clear_ -= entry.connection.clear() ? 1 : 0;
-  entry.used = false;
-  entry.next_free = free_;
-  free_ = number + 1;
+  clear_ -= connection.clear() ? 1 : 0;
+  Pool& pool = pools_[connection.v6_ ? 1 : 0];
+  connection.used_ = false;
+  connection.hash_ = pool.free;
+  pool.free = connection.v6_ ? name - config_.capacity : name;
 }
 
 /// Empties the place and moves back what follows and could have been there: so no look-up ever meets a tombstone.
 void ConnectionTable::close_gap(std::size_t gap) {
   for (std::size_t place = (gap + 1) & mask_; index_[place] != 0; place = (place + 1) & mask_) {
-    const std::size_t home = entries_[index_[place] - 1].hash & mask_;
+    const std::size_t home = named(index_[place]).hash_ & mask_;
     if (((place - home) & mask_) < ((place - gap) & mask_)) continue;  // its home is after the gap
     index_[gap] = index_[place];
     gap = place;
@@ -92,7 +183,7 @@ void ConnectionTable::close_gap(std::size_t gap) {
 void ConnectionTable::note(Connection& connection, std::uint8_t tcp_flags, std::size_t bytes, Time now) {
   ++connection.packets;
   connection.bytes += bytes;
-  connection.last_seen = now;
+  connection.last_seen_ms = milliseconds(now);
   if ((tcp_flags & (wire::kTcpFin | wire::kTcpRst)) != 0) {
     if (connection.state == ConnectionState::kEstablished) connection.state = ConnectionState::kClosing;
   } else if ((tcp_flags & wire::kTcpSyn) == 0) {
@@ -113,28 +204,36 @@ Duration ConnectionTable::timeout(ConnectionState state) const {
 }
 
 void ConnectionTable::age(Time now, std::size_t budget) {
-  for (budget = std::min(budget, entries_.size()); budget > 0; --budget) {
-    Entry& entry = entries_[age_next_];
-    age_next_ = age_next_ + 1 == entries_.size() ? 0 : age_next_ + 1;
-    if (!entry.used || now - entry.connection.last_seen < timeout(entry.connection.state)) continue;
-    erase(entry.connection);
+  const std::size_t all = pools_[0].touched + pools_[1].touched;
+  for (budget = std::min(budget, all); budget > 0; --budget) {
+    if (age_next_ >= all) age_next_ = 0;
+    const std::size_t place = age_next_++;
+    Connection& connection = place < pools_[0].touched
+                                 ? pools_[0].at(static_cast<std::uint32_t>(place))
+                                 : pools_[1].at(static_cast<std::uint32_t>(place - pools_[0].touched));
+    const std::chrono::milliseconds silent(milliseconds(now) - connection.last_seen_ms);
+    if (connection.used_ && silent >= timeout(connection.state)) erase(connection);
   }
 }
 
 std::vector<ConnectionInfo> ConnectionTable::list(Time now) const {
   std::vector<ConnectionInfo> out;
   out.reserve(size_);
-  for (const Entry& entry : entries_) {
-    if (!entry.used) continue;
-    const Connection& c = entry.connection;
-    out.push_back({.client = c.key.client,
-                   .dvipa = c.key.dvipa,
-                   .target = c.target,
-                   .state = c.state,
-                   .tunnel = c.tunnel,
-                   .packets = c.packets,
-                   .bytes = c.bytes,
-                   .idle = now - c.last_seen});
+  for (const Pool& pool : pools_) {
+    for (std::uint32_t number = 0; number < pool.touched; ++number) {
+      const Connection& c = pool.at(number);
+      if (!c.used_) continue;
+      const ConnectionKey key = key_of(c);
+      out.push_back({.client = key.client,
+                     .dvipa = key.dvipa,
+                     .target = c.target,
+                     .state = c.state,
+                     .tunnel = c.tunnel,
+                     .log = c.log,
+                     .packets = c.packets,
+                     .bytes = c.bytes,
+                     .idle = std::chrono::milliseconds(milliseconds(now) - c.last_seen_ms)});
+    }
   }
   return out;
 }

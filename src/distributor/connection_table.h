@@ -9,12 +9,17 @@
 //   else if (Connection* made = table.insert(key, hash, target, tunnel, now)) …   // null: full
 //   table.age(now, 64);                                                          // each turn: looks at 64 of them
 //
-// All memory is taken at construction. The hash is keyed, because clients choose addresses and ports. Thread: one
-// worker. Pointers stay valid until the connection is erased or aged.
+// In a burst, look-ups wait for memory together: prefetch(hash) for all packets, then prefetch_entry(hash) for all,
+// then find(). An IPv4 connection takes 48 bytes and an IPv6 one 72, and the index at most 16 more for each that
+// there is room for. All memory is reserved at construction, for `capacity` connections of either family, and used
+// by the system when a connection first needs it. The hash is keyed, because clients choose addresses and ports.
+// Thread: one worker. Pointers stay valid until the connection is erased or aged.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <vector>
 
@@ -27,6 +32,7 @@
 
 namespace testudo::distributor {
 
+/// Both addresses are of one family.
 struct ConnectionKey {
   Endpoint client;
   Endpoint dvipa;
@@ -39,17 +45,25 @@ enum class ConnectionState : std::uint8_t {
   kClosing,      // FIN or RST of the client
 };
 
+/// What is known of a connection besides its key (ConnectionTable::key_of()).
 struct Connection {
-  ConnectionKey key;
+  std::uint64_t packets;       // from the client
+  std::uint64_t bytes;         // of their inner packets, or of ESP where they are not decrypted
+  ipsec::TunnelId tunnel;      // none: in the clear
+  std::uint32_t last_seen_ms;  // modulo 2^32
   NodeId target;
-  ConnectionState state = ConnectionState::kNew;
-  ipsec::TunnelId tunnel;     // none: in the clear
-  std::uint64_t packets = 0;  // from the client
-  std::uint64_t bytes = 0;    // of their inner packets, or of ESP where they are not decrypted
-  Time last_seen{};
+  ConnectionState state;
+  bool log : 1;  // the filter rule that let it in asks for a log record (spec D3)
 
   [[nodiscard]] bool clear() const { return tunnel == ipsec::TunnelId(); }
+
+ private:
+  friend class ConnectionTable;
+  bool used_ : 1;
+  bool v6_ : 1;
+  std::uint32_t hash_;  // its low half. Of a free entry: number of the next free one + 1
 };
+static_assert(sizeof(Connection) == 32);
 
 /// A copy for `testudo connections`.
 struct ConnectionInfo {
@@ -57,17 +71,21 @@ struct ConnectionInfo {
   NodeId target;
   ConnectionState state = ConnectionState::kNew;
   ipsec::TunnelId tunnel;  // none: in the clear
+  bool log = false;
   std::uint64_t packets = 0, bytes = 0;
   Duration idle{};
 };
 
+/// Longer timeouts are shortened to it: the time when a connection was last seen has 32 bits of milliseconds.
+inline constexpr Duration kConnectionTimeoutMax = 720h;
+
 struct ConnectionTableConfig {
-  std::uint32_t capacity = 1 << 16;  // connections
+  std::uint32_t capacity = 1 << 16;  // connections, of both families together
   /// Of them in the clear, at most: their SYNs are not authenticated, and a flood of them must leave room for the
   /// others. 0: three quarters.
   std::uint32_t clear_max = 0;
   Duration new_timeout = 30s;      // SYN and nothing more
-  Duration idle_timeout = 124min;  // RFC 5382, REQ-5
+  Duration idle_timeout = 124min;  // RFC 5382, REQ-5. No timeout is longer than kConnectionTimeoutMax
   Duration closing_timeout =
       4min;  // of silence after FIN or RST: the server may go on sending, the client acknowledges
 };
@@ -90,31 +108,62 @@ class ConnectionTable {
   /// Looks at the next `budget` places, in turn, and erases connections that have been silent for too long.
   void age(Time now, std::size_t budget);
 
+  [[nodiscard]] ConnectionKey key_of(const Connection& connection) const;
   [[nodiscard]] std::size_t size() const { return size_; }
-  [[nodiscard]] std::size_t capacity() const { return entries_.size(); }
+  [[nodiscard]] std::size_t capacity() const { return config_.capacity; }
   /// In no particular order, but the same in every run. Allocates.
   [[nodiscard]] std::vector<ConnectionInfo> list(Time now) const;
-  /// Begins to load what find() will read.
+  /// Begins to load what prefetch_entry() will read.
   void prefetch(std::uint64_t hash) const { __builtin_prefetch(&index_[hash & mask_]); }
+  /// Begins to load what find() will read, if the index knows the hash.
+  void prefetch_entry(std::uint64_t hash) const;
 
  private:
-  struct Entry {
-    Connection connection;
-    std::uint64_t hash = 0;
-    std::uint32_t next_free = 0;  // entry number + 1
-    bool used = false;
+  struct Entry4 : Connection {
+    std::uint32_t client, dvipa;  // host byte order
+    std::uint16_t client_port, dvipa_port;
+  };
+  struct Entry6 : Connection {
+    std::uint64_t client_high, client_low, dvipa_high, dvipa_low;  // as IpAddress has them
+    std::uint16_t client_port, dvipa_port;
+  };
+  static_assert(sizeof(Entry4) == 48 && sizeof(Entry6) == 72);
+  /// Entries of one family. Those from `touched` on have never been used, nor their memory.
+  struct Pool {
+    std::unique_ptr<std::byte[]> memory;
+    std::size_t entry_size = 0;  // bytes
+    std::uint32_t touched = 0;
+    std::uint32_t free = 0;  // first free entry's number + 1
+
+    [[nodiscard]] Connection& at(std::uint32_t number) const {
+      return *reinterpret_cast<Connection*>(memory.get() + number * entry_size);
+    }
   };
 
+  [[nodiscard]] static bool is_v6(const ConnectionKey& key) { return key.client.address.is_v6(); }
+  [[nodiscard]] static bool same(const Connection& connection, const ConnectionKey& key);
+  static void write(Connection& connection, const ConnectionKey& key);
+  [[nodiscard]] std::uint32_t take(Pool& pool) const;
+  /// An index slot names an entry: its number + 1, the IPv6 ones behind the IPv4 ones, and over it as many bits of
+  /// the hash as there is room for, so that few entries are looked at in vain. 0: empty.
+  [[nodiscard]] std::uint32_t slot_of(std::uint32_t name, std::uint64_t hash) const {
+    return static_cast<std::uint32_t>(hash >> 32) << name_bits_ | name;
+  }
+  [[nodiscard]] bool may_be(std::uint32_t slot, std::uint64_t hash) const {
+    return slot >> name_bits_ == slot_of(0, hash) >> name_bits_;
+  }
+  [[nodiscard]] Connection& named(std::uint32_t slot) const;
+  [[nodiscard]] std::size_t connection_size(std::uint32_t slot) const;  // bytes
+  [[nodiscard]] std::uint32_t name_of(const Connection& connection) const;
   [[nodiscard]] Duration timeout(ConnectionState state) const;
-  [[nodiscard]] std::size_t place_of(std::uint32_t number, std::uint64_t hash) const;
   void close_gap(std::size_t gap);
 
   ConnectionTableConfig config_;
   SipKey key_;
-  std::vector<Entry> entries_;
-  std::vector<std::uint32_t> index_;  // open addressing, linear probing; entry number + 1, 0: empty
+  std::array<Pool, 2> pools_;         // IPv4, IPv6
+  std::vector<std::uint32_t> index_;  // open addressing, linear probing
   std::size_t mask_ = 0;
-  std::uint32_t free_ = 0;  // first free entry's number + 1
+  unsigned name_bits_ = 0;
   std::size_t size_ = 0;
   std::size_t clear_ = 0;
   std::size_t age_next_ = 0;

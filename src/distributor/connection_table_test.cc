@@ -3,7 +3,9 @@
 
 #include <gtest/gtest.h>
 #include <rapidcheck/gtest.h>
+#include <unistd.h>
 
+#include <fstream>
 #include <map>
 #include <numeric>
 
@@ -15,9 +17,15 @@ namespace {
 constexpr ipsec::TunnelId kTunnel(3);
 constexpr SipKey kKey{1, 2};
 
-ConnectionKey key(std::uint32_t n) {
+ConnectionKey key4(std::uint32_t n) {
   return {.client = {IpAddress(n), static_cast<std::uint16_t>(n)}, .dvipa = {IpAddress(7), 443}};
 }
+ConnectionKey key6(std::uint32_t n) {
+  return {.client = {IpAddress(0x2001'0db8'0000'0000, n), static_cast<std::uint16_t>(n)},
+          .dvipa = {IpAddress(0x2001'0db8'0000'0000, 7), 443}};
+}
+/// Odd ones are IPv4, even ones IPv6.
+ConnectionKey key(std::uint32_t n) { return n % 2 == 1 ? key4(n) : key6(n); }
 
 // Vectors of the reference implementation: key 00 01 … 0f, message 00 01 … (n - 1).
 TEST(SipHash, ReferenceVectors) {
@@ -53,15 +61,67 @@ TEST_F(ConnectionTableTest, FindsWhatWasInserted) {
 }
 
 TEST_F(ConnectionTableTest, EveryPartOfTheKeyCounts) {
+  using Change = void (*)(ConnectionKey&);
+  const IpAddress high = IpAddress(0x2001'0db9'0000'0000, 1);
+  const IpAddress low = IpAddress(0x2001'0db8'0000'0000, 9);
+  const Change in_both[] = {[](ConnectionKey& k) { ++k.client.port; }, [](ConnectionKey& k) { ++k.dvipa.port; },
+                            [](ConnectionKey& k) { std::swap(k.client, k.dvipa); }};
+  std::vector<std::pair<ConnectionKey, ConnectionKey>> pairs;  // the known one, another one
+  for (const std::uint32_t n : {1u, 2u}) {
+    for (const Change change : in_both) {
+      pairs.emplace_back(key(n), key(n));
+      change(pairs.back().second);
+    }
+    for (const IpAddress a : n == 1 ? std::vector{IpAddress(9)} : std::vector{high, low}) {
+      pairs.emplace_back(key(n), ConnectionKey{.client = {a, key(n).client.port}, .dvipa = key(n).dvipa});
+      pairs.emplace_back(key(n), ConnectionKey{.client = key(n).client, .dvipa = {a, key(n).dvipa.port}});
+    }
+  }
   ASSERT_NE(insert(1), nullptr);
-  for (auto change :
-       {+[](ConnectionKey& k) { ++k.client.port; }, +[](ConnectionKey& k) { k.client.address = IpAddress(9); },
-        +[](ConnectionKey& k) { ++k.dvipa.port; }, +[](ConnectionKey& k) { k.dvipa.address = IpAddress(9); }}) {
-    ConnectionKey other = key(1);
-    change(other);
-    EXPECT_NE(table.hash(other), table.hash(key(1)));
+  ASSERT_NE(insert(2), nullptr);
+  for (const auto& [known, other] : pairs) {
+    EXPECT_NE(table.hash(other), table.hash(known));
     EXPECT_EQ(table.find(other, table.hash(other)), nullptr);
-    EXPECT_EQ(table.find(other, table.hash(key(1))), nullptr);  // even when the hashes collide
+    EXPECT_EQ(table.find(other, table.hash(known)), nullptr);  // even when the hashes collide
+  }
+}
+
+TEST_F(ConnectionTableTest, KeepsTheKeyAndWhetherToLog) {
+  for (const std::uint32_t n : {1u, 2u}) {
+    Connection& c = *insert(n);
+    EXPECT_EQ(table.key_of(c), key(n));
+    EXPECT_FALSE(c.log);
+    c.log = true;
+    EXPECT_TRUE(find(n)->log);
+    table.erase(c);
+    EXPECT_FALSE(insert(n)->log);
+  }
+}
+
+/// Memory of this process that is in use.
+std::size_t resident_bytes() {
+  std::size_t size = 0, resident = 0;
+  std::ifstream("/proc/self/statm") >> size >> resident;
+  return resident * static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
+}
+
+// What a connection takes, the index included, with a million of each family.
+TEST(ConnectionTableMemory, OfAMillionConnections) {
+  constexpr std::uint32_t kCount = 1'000'000;
+  const struct {
+    ConnectionKey (*key)(std::uint32_t);
+    std::size_t limit;  // bytes
+  } families[] = {{key4, 64}, {key6, 96}};
+  for (const auto& family : families) {
+    const std::size_t before = resident_bytes();
+    ConnectionTable table({.capacity = kCount}, kKey);
+    for (std::uint32_t n = 0; n < kCount; ++n) {
+      const ConnectionKey k = family.key(n << 4);
+      ASSERT_NE(table.insert(k, table.hash(k), NodeId(1), kTunnel, Time{}), nullptr);
+    }
+    EXPECT_LE((resident_bytes() - before) / kCount, family.limit);
+    ASSERT_NE(table.find(family.key(160), table.hash(family.key(160))), nullptr);
+    EXPECT_EQ(table.insert(key4(7), table.hash(key4(7)), NodeId(1), kTunnel, Time{}), nullptr);
   }
 }
 
@@ -142,6 +202,7 @@ TEST_F(ConnectionTableTest, Lists) {
   EXPECT_EQ(list[0].client, key(1).client);
   EXPECT_EQ(list[0].dvipa, key(1).dvipa);
   EXPECT_EQ(list[0].tunnel, kTunnel);
+  EXPECT_FALSE(list[0].log);
   EXPECT_EQ(list[0].packets, 1u);
   EXPECT_EQ(list[0].bytes, 60u);
   EXPECT_EQ(list[0].idle, 5s);

@@ -34,7 +34,7 @@ void finish_checksum(std::span<std::uint8_t> transport, std::uint8_t protocol) {
 bool Inbound::stays(const Connection& connection, const Dvipa& dvipa, bool initial_syn) const {
   if (!initial_syn) return true;
   if (connection.state == ConnectionState::kClosing) return false;
-  const auto ready = dvipa.ready_for(connection.key.dvipa.port);
+  const auto ready = dvipa.ready_for(connections_.key_of(connection).dvipa.port);
   return std::ranges::find(ready, connection.target, &ReadyTarget::node) != ready.end();
 }
 

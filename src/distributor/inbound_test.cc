@@ -176,6 +176,7 @@ TEST(Inbound, AnotherTunnelMayTakeTheConnectionOverWhenTheFilterSaysSo) {
   std::vector<policy::Filter> list(1);
   list[0].action = policy::Action::kProtect;
   list[0].tunnel = World::tunnel(1);
+  list[0].source = list[0].destination = {IpAddress(0), 0};
   const policy::FilterTable moved(list, w.factory.tunnels());
   w.inbound->set_filters(&moved);
   const Seen seen = w.udp_one(w.esp(ack(), 1, 1), 1);

@@ -102,8 +102,8 @@ class World {
       list.push_back(filter(10, policy::Action::kProtect, {kClients[peer], 32}, {kDvipa, 32}, tunnel(peer)));
       list.push_back(filter(11, policy::Action::kProtect, {kClients[peer], 32}, {kElsewhere, 32}, tunnel(peer)));
     }
-    list.push_back(filter(20, policy::Action::kPermit, {IpAddress(), 0}, {kPlain, 32}, ""));
-    list.push_back(filter(1, policy::Action::kDeny, {IpAddress(), 0}, {IpAddress(), 0}, ""));
+    list.push_back(filter(20, policy::Action::kPermit, {IpAddress(0), 0}, {kPlain, 32}, ""));
+    list.push_back(filter(1, policy::Action::kDeny, {IpAddress(0), 0}, {IpAddress(0), 0}, ""));
     list.back().protocol = wire::kProtocolTcp;
     list.back().destination_ports = {kDenied, kDenied};
     filters = std::make_unique<policy::FilterTable>(list, factory.tunnels());
