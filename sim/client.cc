@@ -7,7 +7,6 @@
 #include <utility>
 
 #include "base/check.h"
-#include "ipsec/esp.h"
 #include "wire/esp.h"
 #include "wire/ipv4.h"
 #include "wire/tcp.h"
@@ -20,6 +19,7 @@ constexpr std::uint16_t kNatTraversalPort = 4500;
 constexpr std::uint32_t kWindow = ipsec::kReplayWindowMin;
 constexpr std::size_t kCapturedMost = 1000;
 constexpr Duration kJobPoll = 10ms;
+constexpr std::size_t kExpandedKeys = 64;
 
 }  // namespace
 
@@ -30,8 +30,9 @@ Client::Client(World world, std::string name, IpAddress address, const ChildPoli
       policy_(policy),
       executor_(world.time),
       rng_(world.seed) {
-  engine_ = std::move(*crypto::make_engine(crypto::Backend::kBest));
-  factory_ = std::make_unique<ipsec::SaFactory>(std::move(*crypto::make_engine(crypto::Backend::kBest)), 1, rng_);
+  transforms_ = std::move(
+      *ipsec::Transforms::make(std::move(*crypto::make_engine(crypto::Backend::kBest)), rng_, kExpandedKeys));
+  factory_ = std::make_unique<ipsec::SaFactory>(1);
   ike_ = std::make_unique<IkeExchange>(
       executor_, true,
       IkeExchange::Hooks{.send = [this](std::span<const std::uint8_t> payload) { send_ike(payload); },
@@ -175,7 +176,7 @@ void Client::esp(Bytes packet) {
   request[0].seq = seq;
   request[0].data = packet.data();
   request[0].size = static_cast<std::uint32_t>(packet.size());
-  ipsec::decap(*engine_, request);
+  transforms_->decap(request);
   if (!request[0].authentic) {
     ++counters_.not_authentic;
     return world_.transcript.tell(name_, "not authentic: SPI {:#x} sequence number {}", found->first.value(),
@@ -193,15 +194,16 @@ void Client::protect(const Bytes& packet) {
   const auto found = children_.find(newest_);
   if (found == children_.end()) return;
   Child& child = found->second;
-  Bytes esp(ipsec::encap_size(policy_.suite, packet.size()));
+  Bytes esp(ipsec::encap_size(*child.out, packet, packet.size()));
   std::array<ipsec::EncapRequest, 1> request{};
   request[0].sa = child.out.get();
   request[0].seq = SeqNo(++child.sequence);
   request[0].header = packet;
   request[0].out = esp.data();
-  ipsec::encap(*engine_, request);
+  transforms_->encap(request);
   CHECK(!request[0].drop);
   ++counters_.packets_out;
+  if (!policy_.udp_encapsulation) esp.erase(esp.begin(), esp.begin() + wire::kIpv4HeaderSize);  // transmit()'s
   if (captured_.size() < kCapturedMost) {
     captured_.push_back(esp);
   } else {

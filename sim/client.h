@@ -16,7 +16,7 @@
 #include <string>
 #include <vector>
 
-#include "ipsec/sa.h"
+#include "ipsec/transforms.h"
 #include "sim/ike_daemon.h"
 #include "sim/ike_exchange.h"
 #include "sim/network.h"
@@ -116,7 +116,7 @@ class Client {
   ChildPolicy policy_;
   VirtualExecutor executor_;
   SeededRng rng_;
-  std::unique_ptr<crypto::Engine> engine_;
+  std::unique_ptr<ipsec::Transforms> transforms_;
   std::unique_ptr<ipsec::SaFactory> factory_;
   std::unique_ptr<IkeExchange> ike_;
   IpAddress dvipa_;

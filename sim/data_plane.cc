@@ -16,6 +16,7 @@ namespace {
 constexpr std::uint16_t kIkePort = 500;
 constexpr std::uint16_t kNatTraversalPort = 4500;
 constexpr std::uint32_t kNetworkMtu = 1500;
+constexpr std::size_t kExpandedKeys = 256;  // many nodes live in one process
 constexpr int kRoundsMost = 1000;  // of one turn; more is a loop that never ends
 
 }  // namespace
@@ -34,6 +35,8 @@ Result<void> SimDataPlane::start(const vipa::Identity& self, OnEvent on_event) {
   on_event_ = std::move(on_event);
   auto engine = crypto::make_engine(node::crypto_backend(world_.config));
   if (!engine) return tl::unexpected(engine.error());
+  auto transforms = ipsec::Transforms::make(std::move(*engine), world_.rng, kExpandedKeys);
+  if (!transforms) return tl::unexpected(transforms.error());
   path::WorkerConfig config = node::worker_config(world_.config, self, kNetworkMtu, world_.rng);
   // Memory that is taken at the start: many nodes live in one process here.
   config.sequencer.sas_max = config.lessee.sas_max = config.commits.sas_max = 64;
@@ -43,7 +46,7 @@ Result<void> SimDataPlane::start(const vipa::Identity& self, OnEvent on_event) {
   xcf_data_ = port(ports.xcf_data);
   xcf_fast_ = port(ports.xcf_fast);
   worker_ =
-      std::make_unique<path::Worker>(config, std::move(ports), std::move(*engine), clock_, commands_, events_);
+      std::make_unique<path::Worker>(config, std::move(ports), std::move(*transforms), clock_, commands_, events_);
   wake();
   return {};
 }

@@ -18,6 +18,9 @@ namespace testudo {
   X(kUnknownSpi, "unknown_spi", "no SA with this SPI, protocol and source")                                    \
   X(kBadIcv, "bad_icv", "integrity check value is wrong: corrupted, forged, or the wrong key")                 \
   X(kBadPadding, "bad_padding", "ESP padding is not 1, 2, 3 … or is longer than the packet")                   \
+  X(kDummy, "dummy", "an ESP packet without content, sent to hide how much is sent")                           \
+  X(kWrongMode, "wrong_mode", "no IP packet inside a tunnel-mode SA, or one inside a transport-mode SA")       \
+  X(kEcn, "ecn", "congestion was marked on the way, and the inner packet's sender does not know the mark")     \
   X(kReplay, "replay", "sequence number was seen before")                                                      \
   X(kReplayTooOld, "replay_too_old", "sequence number is behind the replay window")                            \
   X(kNotSelected, "not_selected", "inner packet is outside the selectors of the SA it came by (tunnel check)") \

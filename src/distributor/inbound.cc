@@ -56,10 +56,10 @@ void Inbound::set_distribution(const Distribution* distribution) {
 
 void Inbound::sa_installed(const ipsec::Sa& sa) {
   if (!sa.inbound() || states_.contains(sa.id())) return;  // a repeated push: its ledger stays
-  const std::uint32_t window = sa.parameters().replay_window;
+  const std::uint32_t window = sa.replay_window();
   const std::uint32_t behind = std::max(config_.ledger.size / 2, 2 * window);
   states_[sa.id()] = std::make_unique<SaState>(
-      SaState{.dvipa = sa.parameters().local, .ledger = ReplayLedger(window, config_.ledger), .window = behind});
+      SaState{.dvipa = sa.local(), .ledger = ReplayLedger(window, config_.ledger), .window = behind});
 }
 
 void Inbound::sa_removed(SaId sa) { states_.erase(sa); }
@@ -169,11 +169,11 @@ void Inbound::take_esp(Item item, IpAddress source, IpAddress destination) {
   if (item.dvipa == nullptr) return drop(item.index, Drop::kNotForDvipa);
   if (item.esp.size() < wire::kEspHeaderSize) return drop(item.index, Drop::kTruncated);
   const wire::EspHeader* header = wire::parse_esp(item.esp);
-  item.sa = header == nullptr ? nullptr : parts_.sad.find_inbound(header->spi(), source, destination);
+  item.sa = header == nullptr ? nullptr : parts_.sad.find_inbound(header->spi(), ipsec::Protocol::kEsp, source, destination);
   item.state = item.sa == nullptr ? nullptr : state_of(*item.sa);
   if (item.state == nullptr) return drop(item.index, Drop::kUnknownSpi);
   const std::uint32_t low = header->sequence_low();
-  item.seq = item.sa->parameters().esn ? ipsec::infer_sequence(item.state->ledger.top(), item.state->window, low)
+  item.seq = item.sa->esn() ? ipsec::infer_sequence(item.state->ledger.top(), item.state->window, low)
                                        : SeqNo(low);
   items_[items_count_++] = item;
 }
@@ -194,8 +194,13 @@ void Inbound::run(Time now) {
 
 // Block 132: peek to the end of the TCP header.
 void Inbound::peek_all() {
-  for (std::size_t i = 0; i < items_count_; ++i) peeks_[i] = {.sa = items_[i].sa, .esp = items_[i].esp};
-  ipsec::peek(parts_.engine, std::span(peeks_).first(items_count_), peeked_);
+  for (std::size_t i = 0; i < items_count_; ++i) {
+    peeks_[i] = {.sa = items_[i].sa,
+                 .packet = items_[i].esp,
+                 .source = items_[i].sa->remote(),
+                 .destination = items_[i].sa->local()};
+  }
+  parts_.transforms.peek(std::span(peeks_).first(items_count_), peeked_);
   counters_.peeked.add(items_count_);
   for (std::size_t i = 0; i < items_count_; ++i) {
     items_[i].peeked = peeked_[i];
@@ -263,10 +268,10 @@ void Inbound::forward(const Item& item, Connection& connection, std::uint8_t fla
                    .sequence = static_cast<std::uint32_t>(item.seq.value() >> 32)});
   out.head_size = wire::kGreSize;
   if (item.ip.empty()) {
-    const ipsec::SaParameters& sa = item.sa->parameters();
+    const ipsec::Sa& sa = *item.sa;
     wire::build_ipv4(std::span(out.head).subspan<wire::kGreSize, wire::kIpv4HeaderSize>(),
-                     {.source = sa.remote,
-                      .destination = sa.local,
+                     {.source = sa.remote(),
+                      .destination = sa.local(),
                       .protocol = wire::kProtocolEsp,
                       .traffic_class = item.traffic_class},
                      item.esp.size());

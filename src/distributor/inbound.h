@@ -3,7 +3,7 @@
 // says what becomes of each packet; the worker does it. Packets of known connections are forwarded without being
 // authenticated: peek, look up, put a header before them. The bytes stay as they came.
 //
-//   distributor::Inbound inbound(config, {engine, sad, drops, hash_key});
+//   distributor::Inbound inbound(config, {transforms, sad, drops, hash_key});
 //   inbound.set_distribution(distribution); inbound.set_filters(filters);   // at every change
 //   inbound.sa_installed(*sa);                                             // an inbound SA of an owned DVIPA
 //   for (const Verdict& v : inbound.nat_t(burst, now)) …   // verdicts in the order of the packets
@@ -25,14 +25,12 @@
 
 #include "base/drop.h"
 #include "base/time.h"
-#include "crypto/engine.h"
 #include "distributor/connection_table.h"
 #include "distributor/distribution.h"
 #include "distributor/replay_ledger.h"
 #include "distributor/target_choice.h"
-#include "ipsec/esp.h"
-#include "ipsec/peek.h"
 #include "ipsec/sad.h"
+#include "ipsec/transforms.h"
 #include "policy/filter_table.h"
 #include "wire/fast.h"
 #include "wire/packet.h"
@@ -78,7 +76,7 @@ struct InboundCounters {
 class Inbound {
  public:
   struct Parts {
-    crypto::Engine& engine;
+    ipsec::Transforms& transforms;
     ipsec::Sad& sad;
     DropCounters& drops;
     SipKey hash_key;
@@ -136,6 +134,7 @@ class Inbound {
     std::uint8_t traffic_class = 0;
     ipsec::Peeked peeked{};
     std::uint64_t hash = 0;  // of the connection; names the flow in the ledger
+    std::size_t inner_size = 0;  // of a good inner packet, once decrypted
     Why why = Why::kFull;
     bool in_place = false;  // it will not be forwarded: may be decrypted where it lies
   };

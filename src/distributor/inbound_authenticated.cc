@@ -31,7 +31,7 @@ void Inbound::authenticate_all(Time now) {
   for (std::size_t from = 0; from < waiting_count_;) {
     const std::size_t count = gather(from);
     const auto requests = std::span(requests_).first(count);
-    ipsec::decap(parts_.engine, requests);
+    parts_.transforms.decap(requests);
     for (std::size_t i = 0; i < count; ++i) resolve(items_[waiting_[from + i]], requests[i], now);
     from += count;
   }
@@ -48,10 +48,10 @@ std::size_t Inbound::gather(std::size_t from) {
                         .seq = item.seq,
                         .data = item.esp.data(),
                         .size = static_cast<std::uint32_t>(item.esp.size()),
-                        .out = item.in_place ? nullptr : arena_.get() + used,
-                        .authentic = false,
-                        .drop = std::nullopt,
-                        .inner = {}};
+                        .traffic_class = item.traffic_class,
+                        .source = item.sa->remote(),
+                        .destination = item.sa->local(),
+                        .out = item.in_place ? nullptr : arena_.get() + used};
     if (!item.in_place) used += item.esp.size();
   }
   CHECK(count != 0);  // any single packet fits
@@ -67,6 +67,7 @@ void Inbound::resolve(Item& item, const ipsec::DecapRequest& request, Time now) 
   const std::optional<Drop> reason = judge(item, request, opened);  // sets the hash where the peek could not
   const Replay replay = item.state->ledger.authenticated(item.seq, static_cast<std::uint32_t>(item.hash));
   if (const auto old = drop_of(replay)) return drop(item.index, *old);
+  if (!request.drop) item.inner_size = request.inner.size();
   if (reason) return refuse(item, *reason);
   route(item, opened, request.inner, now);
 }
@@ -120,11 +121,13 @@ void Inbound::route(Item& item, const Opened& opened, std::span<std::uint8_t> in
 /// Genuine, and dropped all the same: this was the number's only chance.
 void Inbound::refuse(const Item& item, Drop reason) {
   item.state->ledger.seen_by_owner(item.seq);
+  if (item.inner_size != 0) item.sa->count(item.inner_size);
   drop(item.index, reason);
 }
 
 void Inbound::accept(const Item& item, std::span<std::uint8_t> inner) {
   item.state->ledger.seen_by_owner(item.seq);
+  item.sa->count(inner.size());
   if (item.in_place) return local(item.index, inner);
   std::memcpy(item.esp.data(), inner.data(), inner.size());  // from the arena, which the next burst needs
   local(item.index, item.esp.first(inner.size()));

@@ -12,7 +12,6 @@
 #include "base/check.h"
 #include "base/rng.h"
 #include "distributor/inbound.h"
-#include "ipsec/esp.h"
 #include "ipsec/sa.h"
 #include "ipsec/sad.h"
 #include "policy/filter_table.h"
@@ -95,7 +94,7 @@ class World {
 
   World() : World(Options{}) {}
   explicit World(const Options& options) {
-    inbound = std::make_unique<Inbound>(options.config, Inbound::Parts{engine, sad, drops, SipKey{1, 2}});
+    inbound = std::make_unique<Inbound>(options.config, Inbound::Parts{transforms, sad, drops, SipKey{1, 2}});
     for (std::size_t peer = 0; peer < kPeers.size(); ++peer) add_peer(peer, options);
     std::vector<policy::Filter> list;
     for (std::size_t peer = 0; peer < kPeers.size(); ++peer) {
@@ -139,13 +138,7 @@ class World {
 
   /// An ESP packet of the peer, with the full number.
   Bytes esp(const Bytes& inner, std::uint64_t seq, std::size_t peer = 0) {
-    ipsec::Sa& sa = *out.at(peer);
-    Bytes bytes(ipsec::encap_size(sa.parameters().suite, inner.size()));
-    ipsec::EncapRequest request{
-        .sa = &sa, .seq = SeqNo(seq), .header = inner, .payload = {}, .out = bytes.data(), .drop = {}};
-    ipsec::encap(engine, {&request, 1});
-    CHECK(!request.drop);
-    return bytes;
+    return ipsec::protect_bare(transforms, *out.at(peer), inner, SeqNo(seq));
   }
 
   /// A burst on UDP port 4500 of the DVIPA. The bytes are copied.
@@ -185,8 +178,8 @@ class World {
 
   std::vector<ConnectionInfo> list() const { return inbound->connections().list(now); }
 
-  // Of all worlds of the process: an engine takes long to make.
-  crypto::Engine& engine = shared_engine();
+  // Of all worlds of the process: they take long to make.
+  ipsec::Transforms& transforms = shared_transforms();
   ipsec::SaFactory& factory = shared_factory();
   ipsec::Sad sad;
   DropCounters drops;
@@ -197,18 +190,13 @@ class World {
   Time now{1h};
 
  private:
-  static std::unique_ptr<crypto::Engine> new_engine() {
-    auto made = crypto::make_engine(crypto::Backend::kBest);
-    CHECK(made.has_value());
-    return std::move(*made);
-  }
-  static crypto::Engine& shared_engine() {
-    static const std::unique_ptr<crypto::Engine> shared = new_engine();
+  static ipsec::Transforms& shared_transforms() {
+    static SeededRng rng(5);
+    static const std::unique_ptr<ipsec::Transforms> shared = ipsec::transforms_for_test(rng);
     return *shared;
   }
   static ipsec::SaFactory& shared_factory() {
-    static SeededRng rng(5);
-    static ipsec::SaFactory shared(new_engine(), 0xabcdef, rng);
+    static ipsec::SaFactory shared(0xabcdef);
     return shared;
   }
 

@@ -2,7 +2,6 @@
 #include "ipsec/iv.h"
 
 #include <algorithm>
-#include <atomic>
 #include <cstring>
 
 #include "base/byte_order.h"
@@ -17,33 +16,39 @@ std::uint32_t epoch_half(SaId sa) { return static_cast<std::uint32_t>(sa.value()
 
 }  // namespace
 
-IvCounter::IvCounter(std::uint32_t incarnation, std::uint64_t first)
-    : prefix_(std::uint64_t{incarnation} << kIvCounterBits), counter_(first) {
+IvCounter::IvCounter(std::uint32_t incarnation, std::uint64_t first, SaId sa)
+    : counter_(first), sa_(sa), incarnation_(incarnation & ((1u << kIncarnationBits) - 1)) {
   CHECK(incarnation >> kIncarnationBits == 0 && first <= kCounterEnd);
 }
 
 bool IvCounter::next(std::span<std::uint8_t, 8> out) {
   if (counter_ == kCounterEnd) return false;
-  const Be<std::uint64_t> iv(prefix_ | counter_++);
+  const Be<std::uint64_t> iv(std::uint64_t{incarnation_} << kIvCounterBits | counter_++);
   std::memcpy(out.data(), &iv, sizeof iv);
   return true;
+}
+
+IvHandle::~IvHandle() {
+  if (counter_ != nullptr && counter_->users_.fetch_sub(1, std::memory_order_acq_rel) == 1) delete counter_;
 }
 
 IvSpace::IvSpace(std::uint32_t incarnation) : incarnation_(incarnation) {
   CHECK(incarnation >> kIncarnationBits == 0);
 }
 
-std::shared_ptr<IvCounter> IvSpace::counter_of(SaId sa) {
+IvHandle IvSpace::counter_of(SaId sa) {
   sweep();
-  Entry& entry = counters_[sa];
-  if (!entry.counter) entry.counter = std::make_shared<IvCounter>(incarnation_, first_of(sa));
-  entry.forgotten = false;
-  return entry.counter;
+  auto known = counters_.find(sa);
+  if (known == counters_.end()) {
+    known = counters_.insert(IvHandle(new IvCounter(incarnation_, first_of(sa), sa))).first;
+  }
+  (*known)->forgotten_ = 0;
+  return IvHandle(&**known);
 }
 
 void IvSpace::forget(SaId sa) {
-  if (const auto known = counters_.find(sa); known != counters_.end() && !known->second.forgotten) {
-    known->second.forgotten = true;
+  if (const auto known = counters_.find(sa); known != counters_.end() && (*known)->forgotten_ == 0) {
+    (*known)->forgotten_ = 1;
     forgotten_.push_back(sa);
   }
   sweep();
@@ -53,12 +58,11 @@ void IvSpace::forget(SaId sa) {
 void IvSpace::sweep() {
   std::erase_if(forgotten_, [this](SaId sa) {
     const auto known = counters_.find(sa);
-    if (known == counters_.end() || !known->second.forgotten) return true;  // it came again
-    if (known->second.counter.use_count() > 1) return false;
-    std::atomic_thread_fence(std::memory_order_acquire);  // after the last user's release
+    if (known == counters_.end() || (*known)->forgotten_ == 0) return true;  // it came again
+    if ((*known)->users_.load(std::memory_order_acquire) > 1) return false;
     Past& past = past_[epoch_half(sa)];
     past.highest = std::max(past.highest, sa);
-    past.next = std::max(past.next, known->second.counter->position());
+    past.next = std::max(past.next, (*known)->position());
     counters_.erase(known);
     return true;
   });

@@ -3,68 +3,175 @@
 
 #include <algorithm>
 #include <array>
+#include <cstddef>
+#include <optional>
 
 #include "base/check.h"
+#include "ipsec/transforms.h"
+#include "wire/ah.h"
 #include "wire/esp.h"
-#include "wire/ipv4.h"
+#include "wire/ip.h"
 #include "wire/tcp.h"
+#include "wire/udp.h"
 
 namespace testudo::ipsec {
 namespace {
 
-/// The longest IPv4 header, and TCP's without options.
-constexpr std::size_t kPeekSize = wire::kIpv4HeaderSizeMax + wire::kTcpHeaderSize;  // bytes
-static_assert(kPeekSize <= crypto::kPeekMax && kPeekSize % 16 == 0);
+/// IPv6 and TCP without options. A multiple of every cipher's block.
+constexpr std::size_t kFirstLook = 64;  // bytes
+static_assert(kFirstLook <= crypto::kPeekMax && crypto::kPeekMax % 16 == 0);
+constexpr std::uint8_t kProtocolSctp = 132;
 
-// Bytes of text that can be had; 0: this is no ESP packet of the suite.
-std::uint32_t peek_size(const PeekRequest& request) {
-  const crypto::Suite suite = request.sa->parameters().suite;
-  if (!crypto::frame_fits(suite, request.esp.size())) return 0;
-  const crypto::SuiteSizes& sizes = crypto::sizes(suite);
-  const std::size_t text = request.esp.size() - wire::kEspHeaderSize - sizes.iv - sizes.icv;
-  return static_cast<std::uint32_t>(std::min(text, kPeekSize));
+void take_ports(std::span<const std::uint8_t> text, Peeked& peeked) {
+  const auto& ports = *reinterpret_cast<const wire::UdpHeader*>(text.data());
+  peeked.source.port = ports.source_port.host();
+  peeked.destination.port = ports.destination_port.host();
+  peeked.has_ports = true;
 }
 
-Peeked understand(std::span<const std::uint8_t> text) {
-  Peeked peeked;
-  const auto ip = wire::parse_ipv4_prefix(text);
-  if (!ip || ip->is_fragment()) return peeked;
-  peeked.protocol = ip->protocol();
-  peeked.source.address = ip->source();
-  peeked.destination.address = ip->destination();
-  if (ip->protocol() != wire::kProtocolTcp) {
-    peeked.kind = Peeked::Kind::kOther;
-    return peeked;
+// What the protocol's header says. False: it is not whole.
+bool understand_transport(std::span<const std::uint8_t> text, Peeked& peeked) {
+  switch (peeked.protocol) {
+    case wire::kProtocolTcp:
+      if (text.size() < wire::kTcpHeaderSize) return false;
+      take_ports(text, peeked);
+      peeked.tcp_flags = reinterpret_cast<const wire::TcpHeader*>(text.data())->flags;
+      peeked.kind = Peeked::Kind::kTcp;
+      return true;
+    case wire::kProtocolUdp:
+    case kProtocolSctp:
+      if (text.size() < wire::kUdpHeaderSize) return false;
+      take_ports(text, peeked);
+      break;
+    case wire::kProtocolIcmp:
+    case wire::kProtocolIcmpv6:
+      if (text.size() < 2) return false;
+      peeked.icmp_type = text[0];
+      peeked.icmp_code = text[1];
+      break;
+    default:
+      break;
   }
-  if (ip->payload().size() < wire::kTcpHeaderSize) return peeked;
-  const auto& tcp = *reinterpret_cast<const wire::TcpHeader*>(ip->payload().data());
-  peeked.source.port = tcp.source_port.host();
-  peeked.destination.port = tcp.destination_port.host();
-  peeked.tcp_flags = tcp.flags;
-  peeked.kind = Peeked::Kind::kTcp;
-  return peeked;
+  peeked.kind = Peeked::Kind::kOther;
+  return true;
+}
+
+/// Sets `peeked`, or leaves it undecidable. True: more bytes of the text would help.
+bool understand(std::span<const std::uint8_t> text, Peeked& peeked) {
+  const auto [ip, needed] = wire::parse_ip_prefix(text);
+  if (!ip) return needed > text.size();
+  if (ip->is_fragment()) return false;
+  Peeked seen;
+  seen.protocol = ip->protocol();
+  seen.source.address = ip->source();
+  seen.destination.address = ip->destination();
+  if (!understand_transport(ip->payload(), seen)) return ip->total_size() > text.size();
+  peeked = seen;
+  return false;
+}
+
+/// In transport mode: the text behind AH or ESP, whose protocol is known by now.
+void understand_bare(const PeekRequest& request, std::span<const std::uint8_t> text, std::uint8_t protocol,
+                     Peeked& peeked) {
+  Peeked seen;
+  seen.protocol = protocol;
+  seen.source.address = request.source;
+  seen.destination.address = request.destination;
+  const bool extension = protocol == wire::kProtocolDestinationOptions || protocol == wire::kProtocolIpip ||
+                         protocol == wire::kProtocolIpv6 || protocol == wire::kProtocolNoNext;
+  if (!extension && understand_transport(text, seen)) peeked = seen;
+}
+
+/// The text of one packet, still protected.
+struct Text {
+  const std::uint8_t* esp = nullptr;  // null: nothing is encrypted
+  std::span<const std::uint8_t> bytes;
+  std::uint8_t next = 0;  // without ESP: what it is
+};
+
+// Nothing: this is no packet of the SA.
+std::optional<Text> text_of(const PeekRequest& request) {
+  const Shape& shape = request.sa->shape();
+  if (request.offset > request.packet.size()) return std::nullopt;
+  auto rest = request.packet.subspan(request.offset);
+  Text text;
+  if (shape.has_ah()) {
+    if (rest.size() <= shape.ah) return std::nullopt;
+    text.next = reinterpret_cast<const wire::AhHeader*>(rest.data())->next_header;
+    rest = rest.subspan(shape.ah);
+  }
+  text.bytes = rest;
+  if (!shape.has_esp()) return text;
+  const std::size_t before = wire::kEspHeaderSize + shape.esp_iv;
+  const std::size_t fixed = before + shape.esp_icv;
+  if (rest.size() <= fixed || ((rest.size() - fixed) & (shape.esp_block - std::size_t{1})) != 0) return std::nullopt;
+  text.esp = rest.data();
+  text.bytes = rest.subspan(before, rest.size() - fixed);
+  return text;
+}
+
+bool is_plain(crypto::Suite suite) {
+  const crypto::Mode mode = crypto::mode_of(suite);
+  return mode == crypto::Mode::kNull || mode == crypto::Mode::kGmac;
+}
+
+// RFC 4303 section 2.6: the last two bytes are pad length and next header.
+void understand_plain(const PeekRequest& request, const Text& text, Peeked& peeked) {
+  const std::uint8_t next = text.esp != nullptr ? text.bytes.back() : text.next;
+  if (request.sa->transport()) return understand_bare(request, text.bytes, next, peeked);
+  (void)understand(text.bytes, peeked);
 }
 
 }  // namespace
 
-void peek(crypto::Engine& engine, std::span<const PeekRequest> requests, std::span<Peeked> peeked) {
-  CHECK(requests.size() <= crypto::kBurstMax && peeked.size() >= requests.size());
-  std::array<std::array<std::uint8_t, kPeekSize>, crypto::kBurstMax> scratch;
+/// One burst of beginnings to be decrypted.
+struct Transforms::Looks {
   std::array<crypto::PeekRequest, crypto::kBurstMax> jobs;
-  std::array<std::size_t, crypto::kBurstMax> request_of;
-  std::size_t n = 0;
+  std::array<std::array<std::uint8_t, crypto::kPeekMax>, crypto::kBurstMax> scratch;
+  std::array<std::uint8_t, crypto::kBurstMax> request_of;
+  std::size_t count = 0;
+
+  void add(const crypto::CipherContext& context, const Text& text, std::size_t size, std::size_t request) {
+    jobs[count] = {.context = &context,
+                   .data = text.esp,
+                   .size = static_cast<std::uint32_t>(std::min(text.bytes.size(), size)),
+                   .out = scratch[count].data()};
+    request_of[count++] = static_cast<std::uint8_t>(request);
+  }
+  [[nodiscard]] std::span<const std::uint8_t> seen(std::size_t i) const { return {scratch[i].data(), jobs[i].size}; }
+};
+
+void Transforms::peek(std::span<const PeekRequest> requests, std::span<Peeked> peeked) {
+  CHECK(requests.size() <= crypto::kBurstMax && peeked.size() >= requests.size());
+  keys_->begin_burst();
+  Looks first;
   for (std::size_t i = 0; i < requests.size(); ++i) {
     peeked[i] = Peeked{};
-    const std::uint32_t size = peek_size(requests[i]);
-    if (size == 0) continue;
-    jobs[n] = {.context = &requests[i].sa->cipher(),
-               .data = requests[i].esp.data(),
-               .size = size,
-               .out = scratch[n].data()};
-    request_of[n++] = i;
+    const auto text = text_of(requests[i]);
+    if (!text) continue;
+    Sa& sa = *requests[i].sa;
+    if (text->esp == nullptr || is_plain(sa.esp_key().suite())) {
+      understand_plain(requests[i], *text, peeked[i]);
+    } else {
+      first.add(keys_->get(sa.esp_key()), *text, sa.transport() ? crypto::kPeekMax : kFirstLook, i);
+    }
   }
-  engine.peek(std::span(jobs).first(n));
-  for (std::size_t k = 0; k < n; ++k) peeked[request_of[k]] = understand({scratch[k].data(), jobs[k].size});
+  engine_->peek(std::span(first.jobs).first(first.count));
+  Looks second;
+  for (std::size_t k = 0; k < first.count; ++k) {
+    const std::size_t i = first.request_of[k];
+    if (requests[i].sa->transport()) {
+      // The protocol is named at the end.
+      const auto text = text_of(requests[i]);
+      if (text->bytes.size() == first.jobs[k].size) {
+        understand_bare(requests[i], first.seen(k), first.seen(k).back(), peeked[i]);
+      }
+    } else if (understand(first.seen(k), peeked[i])) {
+      second.add(*first.jobs[k].context, *text_of(requests[i]), crypto::kPeekMax, i);
+    }
+  }
+  engine_->peek(std::span(second.jobs).first(second.count));
+  for (std::size_t k = 0; k < second.count; ++k) (void)understand(second.seen(k), peeked[second.request_of[k]]);
 }
 
 }  // namespace testudo::ipsec

@@ -7,7 +7,6 @@
 #include <optional>
 #include <vector>
 
-#include "ipsec/esp.h"
 #include "ipsec/sa_for_test.h"
 
 namespace testudo::ipsec {
@@ -16,11 +15,7 @@ namespace {
 using Kind = Peeked::Kind;
 
 Bytes protect(SaPair& pair, const Bytes& inner) {
-  Bytes esp(encap_size(pair.out->parameters().suite, inner.size()));
-  EncapRequest request{
-      .sa = pair.out.get(), .seq = SeqNo(1), .header = inner, .payload = {}, .out = esp.data(), .drop = {}};
-  encap(*pair.engine, {&request, 1});
-  return esp;
+  return protect_bare(*pair.transforms, *pair.out, inner, SeqNo(1));
 }
 
 Bytes with(Bytes bytes, std::size_t at, std::uint8_t value) {
@@ -54,9 +49,9 @@ TEST(Peek, TruthTable) {
       SaPair pair(suite, false, backend);
       for (const Row& row : rows) {
         const Bytes esp = protect(pair, row.inner);
-        const PeekRequest request{pair.in.get(), esp};
+        const PeekRequest request{.sa = pair.in.get(), .packet = esp};
         Peeked peeked;
-        peek(*pair.engine, {&request, 1}, {&peeked, 1});
+        pair.transforms->peek({&request, 1}, {&peeked, 1});
         ASSERT_EQ(peeked.kind, row.kind) << row.what << ", " << crypto::sizes(suite).name;
         if (row.kind == Kind::kUndecidable) continue;
         EXPECT_EQ(peeked.protocol, row.protocol) << row.what;
@@ -74,9 +69,9 @@ TEST(Peek, LeavesThePacketAsItIsAndCountsNothing) {
   SaPair pair(crypto::Suite::kAesGcm128Icv16);
   const Bytes esp = protect(pair, inner_packet(500));
   const Bytes copy = esp;
-  const PeekRequest request{pair.in.get(), copy};
+  const PeekRequest request{.sa = pair.in.get(), .packet = copy};
   Peeked peeked;
-  peek(*pair.engine, {&request, 1}, {&peeked, 1});
+  pair.transforms->peek({&request, 1}, {&peeked, 1});
   EXPECT_EQ(copy, esp);
   EXPECT_EQ(pair.in->totals().packets.value(), 0u);
   EXPECT_EQ(pair.in->replay().newest(), SeqNo(0));
@@ -88,9 +83,9 @@ TEST(Peek, EveryTruncationIsUndecidableOrReadsOnlyWhatIsThere) {
     const Bytes esp = protect(pair, inner_packet(150));
     for (std::size_t size = 0; size < esp.size(); ++size) {
       const Bytes cut(esp.begin(), esp.begin() + static_cast<std::ptrdiff_t>(size));  // exact, for the sanitizer
-      const PeekRequest request{pair.in.get(), cut};
+      const PeekRequest request{.sa = pair.in.get(), .packet = cut};
       Peeked peeked;
-      peek(*pair.engine, {&request, 1}, {&peeked, 1});
+      pair.transforms->peek({&request, 1}, {&peeked, 1});
       if (!crypto::frame_fits(suite, size)) {
         ASSERT_EQ(peeked.kind, Kind::kUndecidable) << size;
       }
@@ -111,9 +106,9 @@ TEST(Peek, AnswersABurstInOrder) {
     packets.push_back(protect(*pairs[i % 4], inner));
     if (i % 7 == 3) packets.back().resize(30);
   }
-  for (std::size_t i = 0; i < packets.size(); ++i) requests.push_back({pairs[i % 4]->in.get(), packets[i]});
+  for (std::size_t i = 0; i < packets.size(); ++i) requests.push_back({.sa = pairs[i % 4]->in.get(), .packet = packets[i]});
   std::array<Peeked, crypto::kBurstMax> peeked;
-  peek(*pairs[0]->engine, requests, peeked);
+  pairs[0]->transforms->peek(requests, peeked);
   for (std::size_t i = 0; i < packets.size(); ++i) {
     ASSERT_EQ(peeked[i].kind, i % 7 == 3 ? Kind::kUndecidable : Kind::kTcp) << i;
     if (i % 7 != 3) {

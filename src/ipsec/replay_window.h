@@ -9,9 +9,10 @@
 // Threads: the worker that owns the SA.
 #pragma once
 
+#include <array>
+#include <cstddef>
 #include <cstdint>
 #include <optional>
-#include <vector>
 
 #include "base/drop.h"
 #include "base/strong.h"
@@ -23,8 +24,17 @@ inline constexpr std::uint32_t kReplayWindowMax = 4096;
 
 class ReplayWindow {
  public:
+  /// An outbound SA's, which only remembers the peer's size. Nothing else may be asked of it.
+  [[nodiscard]] static ReplayWindow only_size(std::uint32_t size) {
+    ReplayWindow window;
+    window.size_ = size;
+    return window;
+  }
   /// `size` in packets: kReplayWindowMin to kReplayWindowMax, CHECKed.
   explicit ReplayWindow(std::uint32_t size);
+  ReplayWindow(ReplayWindow&& other) noexcept;
+  ReplayWindow& operator=(ReplayWindow&& other) noexcept;
+  ~ReplayWindow();
 
   /// Nothing: never seen and not too old. kReplay (also for number 0, which no packet has) or kReplayTooOld.
   [[nodiscard]] std::optional<Drop> check(SeqNo seq) const;
@@ -38,14 +48,24 @@ class ReplayWindow {
   [[nodiscard]] std::uint32_t size() const { return size_; }
 
  private:
-  [[nodiscard]] std::uint64_t& word_of(std::uint64_t seq) { return words_[(seq / 64) & mask_]; }
-  [[nodiscard]] const std::uint64_t& word_of(std::uint64_t seq) const { return words_[(seq / 64) & mask_]; }
+  ReplayWindow() = default;
+  static constexpr std::size_t kInside = 4;  // words: enough for windows of up to 192 packets
 
+  [[nodiscard]] std::uint64_t* words() { return mask_ < kInside ? inside_.data() : outside_; }
+  [[nodiscard]] const std::uint64_t* words() const { return mask_ < kInside ? inside_.data() : outside_; }
+  [[nodiscard]] std::uint64_t& word_of(std::uint64_t seq) { return words()[(seq / 64) & mask_]; }
+  [[nodiscard]] const std::uint64_t& word_of(std::uint64_t seq) const { return words()[(seq / 64) & mask_]; }
+
+  // A ring of mask_ + 1 words: bit n % 64 of word n / 64; holds at least size_ + 63 numbers.
   std::uint64_t newest_ = 0;
-  std::uint32_t size_;
-  std::uint32_t mask_;                // words_.size() - 1, a power of two less one
-  std::vector<std::uint64_t> words_;  // a ring: bit n % 64 of word n / 64; holds at least size_ + 63 numbers
+  std::uint32_t size_ = 0;
+  std::uint32_t mask_ = 0;  // number of words, a power of two, less one
+  union {
+    std::array<std::uint64_t, kInside> inside_{};
+    std::uint64_t* outside_;  // owned
+  };
 };
+static_assert(sizeof(ReplayWindow) == 48);
 
 /// The full number of a packet whose low 32 bits are known, from the window's newest number (RFC 4303 appendix
 /// A2.2). A guess that the ICV confirms. Where the RFC's high half would be -1, it is 0: there is nothing before

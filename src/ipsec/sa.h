@@ -1,25 +1,28 @@
 // SPDX-License-Identifier: Apache-2.0
-// Sa: one security association as a worker uses it: parameters, expanded keys, and the state that changes with each
-// packet.
+// Sa: one security association as a worker uses it: parameters, keys, and the state that changes with each packet.
 //
-//   ipsec::SaFactory factory(std::move(*crypto::make_engine(crypto::Backend::kBest)), incarnation, rng);  //
-//   control Result<std::unique_ptr<ipsec::Sa>> sa = factory.create(parameters);
+//   ipsec::SaFactory factory(incarnation);                                  // control
+//   Result<std::unique_ptr<ipsec::Sa>> sa = factory.create(parameters);
 //   commands.push(InstallSa{std::move(*sa)});                               // from here on it is the worker's
+//
+//   transforms.encap(burst);                                                // ipsec/transforms.h
+//   sa.count(inner_bytes);                                                  // whoever sends or accepts the packet
 //
 // Threads: made and destroyed on the control thread, in between the worker's alone; totals() may be read anywhere
 // as long as the object lives. A queue (base/bounded_queue.h) between the two orders their accesses.
+//
+// There may be a million of them: every byte counts. What a packet needs lies in the first three cache lines. The
+// keys are raw; what is expanded of them is in the worker's crypto::ContextCache.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
-#include <optional>
 #include <span>
 
 #include "base/drop.h"
 #include "base/result.h"
-#include "base/rng.h"
-#include "crypto/engine.h"
-#include "crypto/random_stream.h"
+#include "crypto/context_cache.h"
 #include "ipsec/iv.h"
 #include "ipsec/replay_window.h"
 #include "ipsec/sa_parameters.h"
@@ -34,24 +37,51 @@ struct Lifesize {
   friend bool operator==(const Lifesize&, const Lifesize&) = default;
 };
 
-class Sa {
+/// Sizes of what an SA's packets are made of, in bytes.
+struct Shape {
+  std::uint8_t ah = 0;                             // the whole AH header; 0: none
+  std::uint8_t ah_iv = 0, ah_icv = 0;              // within it
+  std::uint8_t esp_iv = 0, esp_icv = 0;            // of ESP, also of the one behind the AH header
+  std::uint8_t esp_block = 0;                      // 0: no ESP
+  [[nodiscard]] constexpr bool has_ah() const { return ah != 0; }
+  [[nodiscard]] constexpr bool has_esp() const { return esp_block != 0; }
+};
+
+class alignas(64) Sa {
  public:
-  [[nodiscard]] const SaParameters& parameters() const { return parameters_; }
-  [[nodiscard]] SaId id() const { return parameters_.id; }
-  [[nodiscard]] bool inbound() const { return parameters_.direction == Direction::kInbound; }
+  [[nodiscard]] SaId id() const { return id_; }
+  [[nodiscard]] Spi spi() const { return spi_; }
+  [[nodiscard]] Protocol protocol() const { return protocol_; }
+  [[nodiscard]] bool inbound() const { return !outbound_; }
+  [[nodiscard]] bool transport() const { return transport_; }
+  [[nodiscard]] bool esn() const { return esn_; }
+  [[nodiscard]] IpAddress local() const { return local_; }
+  [[nodiscard]] IpAddress remote() const { return remote_; }
+  [[nodiscard]] bool udp_encapsulation() const { return udp_encapsulation_; }
+  [[nodiscard]] Endpoint local_endpoint() const { return {local_, local_port_}; }
+  [[nodiscard]] Endpoint remote_endpoint() const { return {remote_, remote_port_}; }
+  [[nodiscard]] DontFragment dont_fragment() const { return static_cast<DontFragment>(dont_fragment_); }
+  [[nodiscard]] bool copy_dscp() const { return copy_dscp_; }
   [[nodiscard]] TunnelId tunnel() const { return tunnel_; }
-  [[nodiscard]] const crypto::CipherContext& cipher() const { return *cipher_; }
+  [[nodiscard]] std::uint32_t replay_window() const { return replay_.size(); }
+  [[nodiscard]] const Shape& shape() const { return shape_; }
+  /// Of the outermost header.
+  [[nodiscard]] crypto::Suite suite() const { return key_.suite(); }
+  [[nodiscard]] bool has_inner_esp() const { return inner_ != nullptr; }
+  /// Everything, but empty keys and an empty tunnel name. Takes its time: not for packets.
+  [[nodiscard]] SaParameters parameters() const;
 
   /// Inbound only.
-  [[nodiscard]] ReplayWindow& replay() { return *replay_; }
+  [[nodiscard]] ReplayWindow& replay() { return replay_; }
   /// Inbound only. The full number of a packet from the 32 bits in its header.
   [[nodiscard]] SeqNo full_sequence(std::uint32_t low) const;
 
-  /// Outbound only. Writes the next IV of the suite's size; false: this worker has no IV left for this SA.
-  [[nodiscard]] bool next_iv(std::span<std::uint8_t> out);
-
-  /// Encapsulation and decapsulation count what they protected or found authentic (spec D1, E4).
-  void count(std::uint64_t inner_bytes);
+  /// Whoever sends a packet, or commits the number of one that is authentic, says so, once: replayed and forged
+  /// packets age nothing (spec D1, E4).
+  void count(std::uint64_t inner_bytes) {
+    totals_.bytes.add(inner_bytes);
+    totals_.packets.add();
+  }
   struct Totals {
     Counter bytes, packets;
   };
@@ -60,43 +90,80 @@ class Sa {
   [[nodiscard]] Lifesize unreported() const;
   Lifesize take_unreported();
 
+  /// With UDP encapsulation: an authentic packet came from here, which is not where the peer was, for a NAT on the
+  /// way has forgotten it (RFC 3948 section 4, RFC 7296 section 2.23). False for every other SA, and for a packet
+  /// without UDP. Ask only after Transforms::decap() found it authentic and its number is new.
+  [[nodiscard]] bool moved(Endpoint source) const {
+    return udp_encapsulation_ && source.port != 0 && source != remote_endpoint();
+  }
+  /// What is sent goes there from now on. Only with UDP encapsulation (CHECKed), within one family; the look-up of
+  /// inbound ones does not depend on it (ipsec/sad.h). The other direction's SA must be told as well.
+  void set_remote_endpoint(Endpoint remote);
+
+  /// Asks the CPU for what the next packet needs.
+  void prefetch() const {
+    const auto* bytes = reinterpret_cast<const std::uint8_t*>(this);
+    for (std::size_t at = 0; at < 3 * 64; at += 64) __builtin_prefetch(bytes + at);
+  }
+
  private:
   friend class SaFactory;
-  explicit Sa(SaParameters parameters) : parameters_(std::move(parameters)) {}
+  friend class Sad;
+  friend class Transforms;
+  /// What is behind the AH header.
+  struct Inner {
+    Spi spi;
+    crypto::CipherKey key;
+  };
+  Sa(const SaParameters& parameters, TunnelId tunnel, crypto::CipherKey key, std::unique_ptr<Inner> inner);
 
-  SaParameters parameters_;  // its key is empty: only the expanded one is kept
+  [[nodiscard]] Spi esp_spi() const { return inner_ ? inner_->spi : spi_; }
+  [[nodiscard]] crypto::CipherKey& esp_key() { return inner_ ? inner_->key : key_; }
+
+  // First line: what is looked up and what the packet looks like.
+  IpAddress remote_, local_;
+  SaId id_;
+  Spi spi_;
   TunnelId tunnel_;
-  crypto::OwnedContext cipher_;
-  std::optional<ReplayWindow> replay_;             // inbound
-  std::shared_ptr<IvCounter> iv_counter_;          // outbound, AEAD and CTR
-  std::optional<crypto::RandomStream> iv_stream_;  // outbound, CBC
+  std::unique_ptr<Inner> inner_;
+  Protocol protocol_;
+  bool outbound_ : 1, transport_ : 1, esn_ : 1, udp_encapsulation_ : 1, copy_dscp_ : 1;
+  std::uint8_t dont_fragment_ : 2;
+  Shape shape_;
+  // Second line: what changes.
+  ReplayWindow replay_;  // outbound: only its size
   Totals totals_;
+  // Third line: keys.
+  crypto::CipherKey key_;
+  IvHandle iv_counter_;  // outbound, suites that need unique IVs
+  std::uint16_t local_port_, remote_port_;
+  std::uint32_t reqid_;
+  Sa* older_ = nullptr;  // the Sad's: outbound SAs of one tunnel
+  // Fourth line: only control reads it.
+  LifesizeLimits limits_;
   Lifesize reported_;
 };
+static_assert(sizeof(Sa) == 256);
 
 /// Makes the SAs of one worker. Threads: control.
 class SaFactory {
  public:
-  /// `engine`: of the worker's backend, but not the worker's own. `incarnation`: unique in the cluster per worker
-  /// and start, CHECKed to be less than 2^24. `rng` must outlive the factory.
-  SaFactory(std::unique_ptr<crypto::Engine> engine, std::uint32_t incarnation, Rng& rng);
+  /// `incarnation`: unique in the cluster per worker and start, CHECKed to be less than 2^24.
+  explicit SaFactory(std::uint32_t incarnation) : ivs_(incarnation) {}
 
   /// Fails with what is wrong in the parameters: key size, window size, a reserved SPI, missing addresses or
-  /// tunnel. The key ends in the expanded form; the Sa's parameters() do not have it any more.
+  /// tunnel, combinations that do not exist.
   [[nodiscard]] Result<std::unique_ptr<Sa>> create(SaParameters parameters);
 
   /// The names that filters and SAs share.
   [[nodiscard]] TunnelNames& tunnels() { return tunnels_; }
+  [[nodiscard]] const TunnelNames& tunnels() const { return tunnels_; }
   /// The SA is removed: its IV counter need not be kept apart any more. Safe even if the SA comes again.
   void forget(SaId sa) { ivs_.forget(sa); }
-  /// Of the engine that workers must use with these SAs.
-  [[nodiscard]] crypto::Backend backend() const { return engine_->backend(); }
 
  private:
-  std::unique_ptr<crypto::Engine> engine_;  // for key expansion only
   IvSpace ivs_;
   TunnelNames tunnels_;
-  Rng& rng_;
 };
 
 }  // namespace testudo::ipsec

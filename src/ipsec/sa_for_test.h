@@ -11,7 +11,8 @@
 
 #include "base/check.h"
 #include "base/rng.h"
-#include "ipsec/sa.h"
+#include "ipsec/transforms.h"
+#include "wire/esp.h"
 #include "wire/ipv4.h"
 #include "wire/tcp.h"
 
@@ -43,10 +44,56 @@ inline SaParameters parameters_for_test(Direction direction, crypto::Suite suite
   return p;
 }
 
+/// A worker's part, with room for a few keys.
+inline std::unique_ptr<Transforms> transforms_for_test(Rng& rng, crypto::Backend backend = crypto::Backend::kBest) {
+  auto transforms = Transforms::make(engine_for_test(backend), rng, 256);
+  CHECK(transforms.has_value());
+  return std::move(*transforms);
+}
+
+/// The whole outer packet.
+inline Bytes protect(Transforms& transforms, Sa& sa, const Bytes& inner, SeqNo seq) {
+  Bytes out(encap_size(sa, inner, inner.size()) + kEsnTailroom);
+  EncapRequest request{.sa = &sa, .seq = seq, .header = inner, .out = out.data()};
+  transforms.encap({&request, 1});
+  CHECK(!request.drop && request.size == out.size() - kEsnTailroom);
+  out.resize(request.size);
+  return out;
+}
+
+/// What is behind the outer header.
+inline Bytes protect_bare(Transforms& transforms, Sa& sa, const Bytes& inner, SeqNo seq) {
+  Bytes out = protect(transforms, sa, inner, seq);
+  if (sa.udp_encapsulation()) return out;
+  const std::size_t head = wire::parse_ip(out)->header_size();
+  out.erase(out.begin(), out.begin() + static_cast<std::ptrdiff_t>(head));
+  return out;
+}
+
+/// Bare ESP with exactly this text under the SA's key, if that is as parameters_for_test() makes it: what a peer with
+/// the right key and a wrong mind sends.
+inline Bytes seal_text(crypto::Engine& engine, const Sa& sa, const Bytes& text, SeqNo seq) {
+  const crypto::SuiteSizes& sizes = crypto::sizes(sa.suite());
+  CHECK(text.size() % sizes.block == 0);
+  Bytes esp(wire::kEspHeaderSize + sizes.iv + text.size() + sizes.icv, 0x5a);
+  wire::EspHeader header;
+  header.spi_be = Be<std::uint32_t>(sa.spi().value());
+  header.sequence_be = Be<std::uint32_t>(static_cast<std::uint32_t>(seq.value()));
+  std::memcpy(esp.data(), &header, sizeof header);
+  std::copy(text.begin(), text.end(), esp.begin() + 8 + static_cast<std::ptrdiff_t>(sizes.iv));
+  const auto key = parameters_for_test(Direction::kOutbound, sa.suite()).key;
+  const auto context = engine.make_context(sa.suite(), key, sa.esn() ? crypto::Esn::kYes : crypto::Esn::kNo);
+  CHECK(context.has_value());
+  const crypto::Frame frame{context->get(), esp.data(), static_cast<std::uint32_t>(esp.size()),
+                            static_cast<std::uint32_t>(seq.value() >> 32)};
+  engine.seal({&frame, 1});
+  return esp;
+}
+
 /// A worker's engine and the control thread's factory; both ends of one SA, with the same key.
 struct SaPair {
   explicit SaPair(crypto::Suite suite, bool esn = false, crypto::Backend backend = crypto::Backend::kBest)
-      : engine(engine_for_test(backend)), factory(engine_for_test(backend), 0xabcdef, rng) {
+      : transforms(transforms_for_test(rng, backend)) {
     out = make(Direction::kOutbound, suite, esn);
     in = make(Direction::kInbound, suite, esn);
   }
@@ -59,8 +106,8 @@ struct SaPair {
   }
 
   SeededRng rng{11};
-  std::unique_ptr<crypto::Engine> engine;
-  SaFactory factory;
+  std::unique_ptr<Transforms> transforms;
+  SaFactory factory{0xabcdef};
   std::unique_ptr<Sa> out, in;
 };
 

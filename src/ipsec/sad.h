@@ -1,18 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
-// Sad: the SA cache of one worker (spec B2, B4), the owner's as well as a target's shadow cache.
+// Sad: the SA cache of one worker (spec B2, B4), the owner's as well as a target's shadow cache. Made for a million
+// SAs.
 //
 //   if (auto retired = sad.install(std::move(sa))) events.push(Retired{std::move(retired)});
-//   ipsec::Sa* in = sad.find_inbound(spi, source, dvipa);
+//   ipsec::Sa* in = sad.find_inbound(spi, ipsec::Protocol::kEsp, source, dvipa);
 //   ipsec::Sa* out = sad.find_outbound(tunnel);
+//
+//   for (…) sad.prefetch_inbound(spi, dvipa);           // a burst: first all of these,
+//   for (…) { sa = sad.find_inbound(…); sa->prefetch(); }   // then these, then work
 //
 // Threads: the worker that owns it. Pointers stay valid until the SA is removed.
 #pragma once
 
-#include <absl/container/flat_hash_map.h>
+#include <absl/container/flat_hash_set.h>
 
 #include <cstddef>
 #include <memory>
-#include <span>
 #include <vector>
 
 #include "base/address.h"
@@ -23,6 +26,10 @@ namespace testudo::ipsec {
 
 class Sad {
  public:
+  Sad() = default;
+  Sad(Sad&&) = delete;
+  ~Sad();
+
   /// Returns the SA that is not installed (any more), for the control thread to destroy, or null:
   /// - `sa` itself, when its id is installed already: the old one stays, with its replay window (a repeated push);
   /// - an inbound SA with another id and the same SPI and addresses: the newer one takes its place.
@@ -30,31 +37,65 @@ class Sad {
   /// Null: not installed.
   [[nodiscard]] std::unique_ptr<Sa> remove(SaId id);
 
-  /// Null: none. Protocol ESP. `remote`: source address of the outer header, `local`: its destination, the DVIPA.
-  [[nodiscard]] Sa* find_inbound(Spi spi, IpAddress remote, IpAddress local) const;
+  /// Null: none. `remote`: source address of the outer header, `local`: its destination, the DVIPA. An SA with UDP
+  /// encapsulation is found by SPI and `local` alone: a NAT may give the peer another address and port at any time
+  /// (RFC 4301 section 4.1: the SPI alone is enough for a receiver that chose it).
+  [[nodiscard]] Sa* find_inbound(Spi spi, Protocol protocol, IpAddress remote, IpAddress local) const;
   /// The outbound SA of this tunnel that was installed last and not removed (make before break). Null: none.
   [[nodiscard]] Sa* find_outbound(TunnelId tunnel) const;
   [[nodiscard]] Sa* find(SaId id) const;
 
-  /// In the order of installation.
-  [[nodiscard]] std::span<const std::unique_ptr<Sa>> all() const { return all_; }
+  /// Asks the CPU for the part of the index that find_inbound() will read. Only a hint.
+  void prefetch_inbound(Spi spi, IpAddress local) const { inbound_.prefetch(InboundKey{spi, {}, {}, local}); }
+
+  [[nodiscard]] std::size_t size() const { return by_id_.size(); }
+  /// f(Sa&), in no order; f installs and removes none.
+  template <typename F>
+  void for_each(F f) const {
+    for (Sa* sa : by_id_) f(*sa);
+  }
 
  private:
   struct InboundKey {
     Spi spi;
+    Protocol protocol{};
     IpAddress remote, local;
-    friend bool operator==(const InboundKey&, const InboundKey&) = default;
-    template <typename H>
-    friend H AbslHashValue(H h, const InboundKey& k) {
-      return H::combine(std::move(h), k.spi, k.remote, k.local);
+  };
+  struct InboundHash {
+    using is_transparent = void;
+    std::size_t operator()(const InboundKey& k) const {
+      return absl::HashOf(k.spi.value(), k.local.low());
+    }
+    std::size_t operator()(const Sa* sa) const { return absl::HashOf(sa->spi().value(), sa->local().low()); }
+  };
+  /// Two SAs are equal when no packet could tell them apart.
+  struct InboundEqual {
+    using is_transparent = void;
+    bool operator()(const Sa* sa, const InboundKey& k) const {
+      return sa->spi() == k.spi && sa->local() == k.local && sa->protocol() == k.protocol &&
+             (sa->remote() == k.remote || sa->udp_encapsulation());
+    }
+    bool operator()(const Sa* a, const Sa* b) const {
+      return a->spi() == b->spi() && a->local() == b->local() && a->protocol() == b->protocol() &&
+             a->udp_encapsulation() == b->udp_encapsulation() &&
+             (a->udp_encapsulation() || a->remote() == b->remote());
     }
   };
-  static InboundKey key_of(const Sa& sa);
+  struct IdHash {
+    using is_transparent = void;
+    std::size_t operator()(SaId id) const { return absl::Hash<SaId>{}(id); }
+    std::size_t operator()(const Sa* sa) const { return absl::Hash<SaId>{}(sa->id()); }
+  };
+  struct IdEqual {
+    using is_transparent = void;
+    bool operator()(const Sa* sa, SaId id) const { return sa->id() == id; }
+    bool operator()(const Sa* a, const Sa* b) const { return a == b; }
+  };
 
-  std::vector<std::unique_ptr<Sa>> all_;
-  absl::flat_hash_map<SaId, Sa*> by_id_;
-  absl::flat_hash_map<InboundKey, Sa*> inbound_;
-  std::vector<std::vector<Sa*>> outbound_;  // by TunnelId; the last one is the newest
+  // Sets of pointers: the keys lie in the SAs, which a look-up reads anyway.
+  absl::flat_hash_set<Sa*, IdHash, IdEqual> by_id_;  // owned
+  absl::flat_hash_set<Sa*, InboundHash, InboundEqual> inbound_;
+  std::vector<Sa*> outbound_;  // by TunnelId: the newest one, from which Sa::older_ leads on
 };
 
 }  // namespace testudo::ipsec

@@ -30,7 +30,7 @@ void LocalSas::remove_others(IpAddress dvipa, Epoch epoch, NodeId owner, Time no
   std::vector<SaId> gone;
   for (const auto& [id, entry] : entries_) {
     const bool same = entry.epoch == epoch && entry.owner == owner;
-    if (entry.sa->parameters().local == dvipa && !same) gone.push_back(id);
+    if (entry.sa->local() == dvipa && !same) gone.push_back(id);
   }
   for (const SaId id : gone) remove(id, now);
 }
@@ -54,7 +54,7 @@ void LocalSas::take(SaId id, Entry& entry, Time now) {
   const ike::Used fresh{.bytes = sum.bytes - entry.reported.bytes, .packets = sum.packets - entry.reported.packets};
   entry.reported = sum;
   entry.last_report = now;
-  if (fresh.packets != 0) uses_.push_back({.sa = id, .dvipa = entry.sa->parameters().local, .used = fresh});
+  if (fresh.packets != 0) uses_.push_back({.sa = id, .dvipa = entry.sa->local(), .used = fresh});
 }
 
 std::vector<LocalSas::Use> LocalSas::take_use(Time now) {

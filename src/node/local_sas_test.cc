@@ -34,7 +34,7 @@ class LocalSasTest : public testing::Test {
   }
 
   SeededRng rng{1};
-  ipsec::SaFactory factory{ipsec::engine_for_test(), 1, rng};
+  ipsec::SaFactory factory{1};
   RecordingPlane plane;
   LocalSas sas{{.report_percent = 5, .report_interval = 1s}, factory, plane};
   Time now{100s};

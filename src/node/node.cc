@@ -97,9 +97,7 @@ void Node::ready(const vipa::Identity& self) {
 }
 
 Result<void> Node::begin(const vipa::Identity& self) {
-  auto engine = crypto::make_engine(crypto_backend(config_));
-  if (!engine) return tl::unexpected(engine.error());
-  factory_ = std::make_unique<ipsec::SaFactory>(std::move(*engine), self.incarnation, world_.rng);
+  factory_ = std::make_unique<ipsec::SaFactory>(self.incarnation);
   local_sas_.emplace(LocalSas::Options{.report_percent = config_.lifesize.report_percent,
                                        .report_interval = config_.lifesize.report_interval},
                      *factory_, world_.plane);

@@ -99,7 +99,7 @@ class OwnerRoleTest : public testing::Test {
   facility::MemoryStore store{executor};
   std::unique_ptr<facility::Facility> facility = store.connect(executor, "owner");
   SeededRng rng{1};
-  ipsec::SaFactory factory{ipsec::engine_for_test(), 1, rng};
+  ipsec::SaFactory factory{1};
   RecordingBus bus;
   RecordingPlane plane;
   RecordingIke ike;
@@ -175,7 +175,7 @@ TEST_F(OwnerRoleTest, InstallsAnSaHereAndAtTheMembers) {
   EXPECT_EQ(local[0]->sa->id(), id);
   EXPECT_EQ(local[0]->epoch, epoch);
   EXPECT_EQ(local[0]->owner, kSelf);
-  EXPECT_EQ(local[0]->sa->parameters().replay_window, 1024u);  // ours, of the configuration
+  EXPECT_EQ(local[0]->sa->replay_window(), 1024u);  // ours, of the configuration
   const auto sent = bus.take();
   ASSERT_THAT(sent, SizeIs(2));
   EXPECT_EQ(sent[0].to, "t1");

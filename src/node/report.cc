@@ -218,7 +218,7 @@ json Report::sa(const std::vector<sequence::SequencerInfo>& leases) const {
 }
 
 json Report::sa(SaId id, const LocalSas::Entry& entry, const std::vector<sequence::SequencerInfo>& leases) const {
-  const ipsec::SaParameters& p = entry.sa->parameters();
+  const ipsec::SaParameters p = entry.sa->parameters();
   const ipsec::LifesizeLimits& limits = p.limits;
   json lifesize = {{"soft_bytes", limits.soft_bytes},     {"hard_bytes", limits.hard_bytes},
                    {"soft_packets", limits.soft_packets}, {"hard_packets", limits.hard_packets},
@@ -226,7 +226,7 @@ json Report::sa(SaId id, const LocalSas::Entry& entry, const std::vector<sequenc
   json result = {
       {"id", id.value()},
       {"dvipa", p.local.to_string()},
-      {"tunnel", p.tunnel},
+      {"tunnel", node_.factory_->tunnels().name(entry.sa->tunnel())},
       {"direction", p.direction == ipsec::Direction::kInbound ? "in" : "out"},
       {"spi", fmt::format("{:#010x}", p.spi.value())},
       {"peer", p.udp_encapsulation ? Endpoint{p.remote, p.remote_port}.to_string() : p.remote.to_string()},

@@ -131,7 +131,7 @@ void ShadowRole::drop_unlisted(IpAddress address, Dvipa& dvipa, const xcf::v1::I
   for (const xcf::v1::Sa& sa : install.sas()) listed.insert(SaId(sa.id()));
   std::vector<SaId> gone;
   for (const auto& [id, entry] : parts_.local_sas.all()) {
-    if (entry.sa->parameters().local == address && !listed.contains(id)) gone.push_back(id);
+    if (entry.sa->local() == address && !listed.contains(id)) gone.push_back(id);
   }
   for (const SaId id : gone) parts_.local_sas.remove(id, parts_.executor.now());
   dvipa.filters.clear();

@@ -106,7 +106,7 @@ class ShadowRoleTest : public testing::Test {
 
   facility::TestExecutor executor{facility::TestExecutor::kVirtual};
   SeededRng rng{1};
-  ipsec::SaFactory factory{ipsec::engine_for_test(), 1, rng};
+  ipsec::SaFactory factory{1};
   RecordingBus bus;
   RecordingPlane plane;
   RecordingLog log;

@@ -39,11 +39,13 @@ Result<void> ThreadDataPlane::start(const vipa::Identity& self, OnEvent on_event
   if (!ports) return tl::unexpected(ports.error());
   auto engine = crypto::make_engine(crypto_backend(config_));
   if (!engine) return tl::unexpected(engine.error());
+  auto transforms = ipsec::Transforms::make(std::move(*engine), rng_);
+  if (!transforms) return tl::unexpected(transforms.error());
   auto poller = io::Poller::create();
   if (!poller) return tl::unexpected(poller.error());
   poller_ = std::move(*poller);
   worker_ = std::make_unique<path::Worker>(worker_config(config_, self, network->mtu, rng_), std::move(*ports),
-                                           std::move(*engine), clock_, commands_, events_);
+                                           std::move(*transforms), clock_, commands_, events_);
   thread_ = std::thread([this] { run_worker(); });
   return {};
 }

@@ -12,23 +12,23 @@ constexpr std::size_t kCutSlot = 9216;  // bytes of one segment: a jumbo frame
 
 }  // namespace
 
-Worker::Worker(const WorkerConfig& config, WorkerPorts ports, std::unique_ptr<crypto::Engine> engine,
+Worker::Worker(const WorkerConfig& config, WorkerPorts ports, std::unique_ptr<ipsec::Transforms> transforms,
                const io::Clock& clock, CommandQueue& commands, EventQueue& events)
     : config_(config),
       clock_(clock),
       ports_(std::move(ports)),
-      engine_(std::move(engine)),
+      transforms_(std::move(transforms)),
       commands_(commands),
       events_(events),
       sequencer_(config.self, config.sequencer),
       lessee_(config.self, config.incarnation, config.lessee),
       commits_(config.self, config.incarnation, config.commits),
       owner_inbound_(config.owner_inbound,
-                     {.engine = *engine_, .sad = sad_, .drops = drops_, .hash_key = config.hash_key}),
+                     {.transforms = *transforms_, .sad = sad_, .drops = drops_, .hash_key = config.hash_key}),
       target_inbound_(config.target_inbound,
-                      {.engine = *engine_, .sad = sad_, .commits = commits_, .drops = drops_, .sink = *this}),
+                      {.transforms = *transforms_, .sad = sad_, .commits = commits_, .drops = drops_, .sink = *this}),
       target_outbound_(config.target_outbound,
-                       {.engine = *engine_, .sad = sad_, .lessee = lessee_, .drops = drops_, .sink = *this}),
+                       {.transforms = *transforms_, .sad = sad_, .lessee = lessee_, .drops = drops_, .sink = *this}),
       cut_(std::make_unique_for_overwrite<std::uint8_t[]>(wire::kBurst * kCutSlot)) {
   const auto of = [](const std::unique_ptr<io::PacketPort>& port) { return port ? &port->counters() : nullptr; };
   counters_ = {.drops = &drops_,
@@ -210,10 +210,10 @@ void Worker::unknown_spi(IpAddress dvipa, Spi spi, IpAddress remote) {
   emit(UnknownSpi{.dvipa = dvipa, .spi = spi, .remote = remote});
 }
 
-void Worker::send_protected(const ipsec::SaParameters& sa, std::span<const wire::Outgoing> train) {
+void Worker::send_protected(const ipsec::Sa& sa, std::span<const wire::Outgoing> train) {
   io::PacketPort* port = ports_.raw.get();
-  if (sa.udp_encapsulation) {
-    const DvipaPorts* ports = ports_of(sa.local);
+  if (sa.udp_encapsulation()) {
+    const DvipaPorts* ports = ports_of(sa.local());
     port = ports == nullptr ? nullptr : ports->nat_t.get();
   }
   if (port == nullptr) return drops_.count(Drop::kPortFull, train.size());

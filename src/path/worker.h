@@ -4,7 +4,7 @@
 // queue, and hears from it through an event queue; nothing else is shared.
 //
 //   path::Worker worker(config, {std::move(tun), std::move(raw), std::move(xcf_data), std::move(xcf_fast)},
-//                       std::move(engine), clock, commands, events);
+//                       std::move(transforms), clock, commands, events);
 //   for (;;) {
 //     const path::Worker::Turn turn = worker.turn();
 //     if (!turn.busy) sleep until a descriptor is readable, somebody wakes us, or turn.next_timer has come;
@@ -22,11 +22,11 @@
 
 #include "base/drop.h"
 #include "base/time.h"
-#include "crypto/engine.h"
 #include "distributor/inbound.h"
 #include "io/clock.h"
 #include "io/port.h"
 #include "ipsec/sad.h"
+#include "ipsec/transforms.h"
 #include "path/messages.h"
 #include "path/worker_counters.h"
 #include "sequence/lessee.h"
@@ -62,7 +62,7 @@ struct WorkerPorts {
 
 class Worker final : private target::OutboundSink, private target::InboundSink {
  public:
-  Worker(const WorkerConfig& config, WorkerPorts ports, std::unique_ptr<crypto::Engine> engine,
+  Worker(const WorkerConfig& config, WorkerPorts ports, std::unique_ptr<ipsec::Transforms> transforms,
          const io::Clock& clock, CommandQueue& commands, EventQueue& events);
   ~Worker();
 
@@ -125,7 +125,7 @@ class Worker final : private target::OutboundSink, private target::InboundSink {
 
   // target::OutboundSink, target::InboundSink
   Time now() override { return clock_.now(); }
-  void send_protected(const ipsec::SaParameters& sa, std::span<const wire::Outgoing> train) override;
+  void send_protected(const ipsec::Sa& sa, std::span<const wire::Outgoing> train) override;
   void send_clear(std::span<const wire::Outgoing> packets) override;
   void deliver(std::span<const wire::Outgoing> packets) override;
   void unknown_spi(IpAddress dvipa, Spi spi, IpAddress remote) override;
@@ -137,7 +137,7 @@ class Worker final : private target::OutboundSink, private target::InboundSink {
   WorkerPorts ports_;
   std::vector<DvipaPorts> dvipa_ports_;
   std::uint64_t generation_ = 0;
-  std::unique_ptr<crypto::Engine> engine_;
+  std::unique_ptr<ipsec::Transforms> transforms_;
   CommandQueue& commands_;
   EventQueue& events_;
   std::deque<Event> unsent_events_;  // that the queue had no room for

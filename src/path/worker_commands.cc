@@ -40,23 +40,22 @@ void Worker::apply(InstallSa& command) {
   retire(std::move(old));
   if (replaced) return;
   ipsec::Sa& sa = *sad_.find(id);
-  const ipsec::SaParameters& p = sa.parameters();
   const bool owned = command.owner == config_.self;
   if (sa.inbound()) {
     commits_.add_sa(id,
-                    {.dvipa = p.local, .epoch = command.epoch, .owner = command.owner, .window = p.replay_window});
+                    {.dvipa = sa.local(), .epoch = command.epoch, .owner = command.owner, .window = sa.replay_window()});
     if (owned) owner_inbound_.sa_installed(sa);
     target_inbound_.sa_installed(sa, now_);
     return;
   }
   if (owned) {
-    sequencer_.add_sa(id, {.dvipa = p.local,
+    sequencer_.add_sa(id, {.dvipa = sa.local(),
                            .epoch = command.epoch,
                            .first = SeqNo(1),
-                           .peer_window = p.replay_window,
-                           .esn = p.esn});
+                           .peer_window = sa.replay_window(),
+                           .esn = sa.esn()});
   }
-  lessee_.add_sa(id, {.dvipa = p.local, .epoch = command.epoch, .owner = command.owner});
+  lessee_.add_sa(id, {.dvipa = sa.local(), .epoch = command.epoch, .owner = command.owner});
   target_outbound_.sa_installed(sa, now_);
 }
 
@@ -129,7 +128,9 @@ void Worker::apply(ListLeases&) {
 }
 
 void Worker::retire(std::unique_ptr<ipsec::Sa> sa) {
-  if (sa) emit(Retired{.sa = std::move(sa), .table = nullptr, .ports = {}});
+  if (!sa) return;
+  transforms_->forget(*sa);
+  emit(Retired{.sa = std::move(sa), .table = nullptr, .ports = {}});
 }
 
 void Worker::emit(Event event) {

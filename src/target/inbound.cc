@@ -64,17 +64,18 @@ void Inbound::esp(const wire::Packet& packet, std::span<const std::uint8_t> byte
   const auto ip = wire::parse_ipv4(bytes);
   const wire::EspHeader* header = wire::parse_esp(ip->payload());
   if (header == nullptr) return drop(Drop::kTruncated);
-  ipsec::Sa* sa = parts_.sad.find_inbound(header->spi(), ip->source(), ip->destination());
+  ipsec::Sa* sa = parts_.sad.find_inbound(header->spi(), ipsec::Protocol::kEsp, ip->source(), ip->destination());
   if (sa == nullptr) return hold(packet, header->spi(), ip->source(), ip->destination(), now);
   const SeqNo seq(std::uint64_t{sequence_high} << 32 | header->sequence_low());
   if (const auto reason = sa->replay().check(seq)) return drop(*reason);
-  const std::size_t offset = static_cast<std::size_t>(ip->payload().data() - packet.data);
+  const std::size_t before = static_cast<std::size_t>(bytes.data() - packet.data);
   ipsec::DecapRequest& request = requests_[requests_count_++];
   request = ipsec::DecapRequest{};
   request.sa = sa;
   request.seq = seq;
-  request.data = packet.data + offset;
-  request.size = static_cast<std::uint32_t>(ip->payload().size());
+  request.data = packet.data + before;
+  request.size = static_cast<std::uint32_t>(bytes.size());
+  request.offset = static_cast<std::uint32_t>(ip->header_size());
 }
 
 void Inbound::hold(const wire::Packet& packet, Spi spi, IpAddress remote, IpAddress local, Time now) {
@@ -99,9 +100,8 @@ void Inbound::hold(const wire::Packet& packet, Spi spi, IpAddress remote, IpAddr
 
 void Inbound::sa_installed(const ipsec::Sa& sa, Time now) {
   if (!sa.inbound()) return;
-  const ipsec::SaParameters& p = sa.parameters();
   for (Waiting& w : waiting_) {
-    if (w.packets.empty() || w.spi != p.spi || w.remote != p.remote || w.local != p.local) continue;
+    if (w.packets.empty() || w.spi != sa.spi() || w.remote != sa.remote() || w.local != sa.local()) continue;
     // Not "until it is empty": a packet for which the SA is not in the cache after all would be appended again.
     for (std::uint32_t left = w.packets.count; left > 0; --left) {
       process_one(pool_.front(w.packets)->packet, now);
@@ -116,7 +116,7 @@ void Inbound::sa_installed(const ipsec::Sa& sa, Time now) {
 void Inbound::open(Time now) {
   const auto requests = std::span(requests_).first(requests_count_);
   if (requests.empty()) return;
-  ipsec::decap(parts_.engine, requests);
+  parts_.transforms.decap(requests);
   for (ipsec::DecapRequest& request : requests) finish(request, now);
   requests_count_ = 0;
 }
@@ -128,6 +128,7 @@ void Inbound::finish(ipsec::DecapRequest& request, Time now) {
     if (const auto reason = sa.replay().check(request.seq)) return drop(*reason);
     sa.replay().commit(request.seq);
     parts_.commits.accepted(sa.id(), request.seq, now);
+    if (!request.drop) sa.count(request.inner.size());
   } else {
     parts_.commits.rejected(sa.id(), request.seq, now);
   }
@@ -135,7 +136,7 @@ void Inbound::finish(ipsec::DecapRequest& request, Time now) {
   // Block 152: the tunnel check. The owner has only peeked.
   const auto inner = wire::parse_ipv4(request.inner);
   if (!inner) return drop(Drop::kMalformed);
-  if (inner->destination() != sa.parameters().local) return drop(Drop::kNotForDvipa);
+  if (inner->destination() != sa.local()) return drop(Drop::kNotForDvipa);
   const auto flow = policy::flow_of(*inner);
   if (!flow) return drop(Drop::kFragment);
   if (filters_ == nullptr) return drop(Drop::kNoFilter);

@@ -4,7 +4,7 @@
 // TUN, and what became of each sequence number goes back to the owner's ledger. A packet whose SA is not here yet
 // waits while the SA is pulled.
 //
-//   Inbound inbound(config, {engine, sad, commits, drops, sink});
+//   Inbound inbound(config, {transforms, sad, commits, drops, sink});
 //   inbound.set_tables(distribution, filters);
 //   inbound.process(burst, now);
 //   inbound.sa_installed(*sa, now);
@@ -21,8 +21,8 @@
 #include "base/drop.h"
 #include "base/time.h"
 #include "distributor/distribution.h"
-#include "ipsec/esp.h"
 #include "ipsec/sad.h"
+#include "ipsec/transforms.h"
 #include "policy/filter_table.h"
 #include "sequence/replay_commits.h"
 #include "target/hold_pool.h"
@@ -57,7 +57,7 @@ struct InboundCounters {
 class Inbound {
  public:
   struct Parts {
-    crypto::Engine& engine;
+    ipsec::Transforms& transforms;
     ipsec::Sad& sad;
     sequence::ReplayCommits& commits;
     DropCounters& drops;

@@ -140,18 +140,7 @@ TEST(Inbound, OpensAndChecks) {
 
 /// An ESP packet that seals exactly this text: what a peer with the right key and a wrong mind sends.
 Bytes sealed(InboundWorld& world, std::uint32_t number, const Bytes& text) {
-  const crypto::SuiteSizes& sizes = crypto::sizes(world.peer->parameters().suite);
-  CHECK(text.size() % sizes.block == 0);
-  Bytes esp(wire::kEspHeaderSize + sizes.iv + text.size() + sizes.icv);
-  wire::EspHeader header;
-  header.spi_be = Be<std::uint32_t>(world.peer->parameters().spi.value());
-  header.sequence_be = Be<std::uint32_t>(number);
-  std::memcpy(esp.data(), &header, sizeof header);
-  CHECK(world.peer->next_iv(std::span(esp).subspan(wire::kEspHeaderSize, sizes.iv)));
-  std::ranges::copy(text, esp.begin() + static_cast<std::ptrdiff_t>(wire::kEspHeaderSize + sizes.iv));
-  const crypto::Frame frame{&world.peer->cipher(), esp.data(), static_cast<std::uint32_t>(esp.size()), 0};
-  world.engine->seal({&frame, 1});
-  return esp;
+  return ipsec::seal_text(world.transforms->engine(), *world.peer, text, SeqNo(number));
 }
 
 TEST(Inbound, ChecksThePadding) {

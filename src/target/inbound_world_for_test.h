@@ -87,8 +87,7 @@ class InboundWorld final : public InboundSink {
 
   explicit InboundWorld(const InboundConfig& config = {}, bool with_esn = false)
       : esn(with_esn),
-        engine(ipsec::engine_for_test()),
-        factory(ipsec::engine_for_test(), 0xabcdef, rng),
+        transforms(ipsec::transforms_for_test(rng)),
         commits(kTargetNode, 1, {}),
         distribution(kTargetNode,
                      {{.node = kOwnerNode, .data = {kOwnerData.address, 4754}, .fast = {kOwnerData.address, 4755}},
@@ -99,7 +98,7 @@ class InboundWorld final : public InboundSink {
                        .all_ports = false,
                        .ports = {443},
                        .ready = {}}}),
-        inbound(config, {*engine, sad, commits, drops, *this}) {
+        inbound(config, {*transforms, sad, commits, drops, *this}) {
     using policy::Action;
     const std::array filters = {filter(1, Action::kProtect, IpAddress(0x0a000000), "vpn"),
                                 filter(2, Action::kPermit, IpAddress(0x0a000100)),
@@ -139,16 +138,7 @@ class InboundWorld final : public InboundSink {
 
   /// What the peer sends.
   Bytes esp(std::uint64_t number, const Bytes& packet) {
-    Bytes out(ipsec::encap_size(peer->parameters().suite, packet.size()));
-    ipsec::EncapRequest request{.sa = peer.get(),
-                                .seq = SeqNo(number),
-                                .header = packet,
-                                .payload = {},
-                                .out = out.data(),
-                                .drop = std::nullopt};
-    ipsec::encap(*engine, {&request, 1});
-    CHECK(!request.drop);
-    return out;
+    return ipsec::protect_bare(*transforms, *peer, packet, SeqNo(number));
   }
   Bytes forwarded(std::uint32_t number) { return forward(esp(number, inner(number)), {}); }
 
@@ -207,8 +197,8 @@ class InboundWorld final : public InboundSink {
 
   bool esn;
   SeededRng rng{11};
-  std::unique_ptr<crypto::Engine> engine;
-  ipsec::SaFactory factory;
+  std::unique_ptr<ipsec::Transforms> transforms;
+  ipsec::SaFactory factory{0xabcdef};
   ipsec::Sad sad;
   sequence::ReplayCommits commits;
   DropCounters drops;

@@ -11,7 +11,6 @@ namespace testudo::target {
 namespace {
 
 constexpr std::uint32_t kHeldBytesMax = 65'600;  // a super-segment: 64 KiB and its headers
-constexpr std::size_t kUdpOverhead = wire::kIpv4HeaderSize + 8;
 
 }  // namespace
 
@@ -19,7 +18,7 @@ Outbound::Outbound(const OutboundConfig& config, Parts parts)
     : config_(config),
       parts_(parts),
       pool_(config.hold_packets, kHeldBytesMax),
-      memory_(std::make_unique_for_overwrite<std::uint8_t[]>(wire::kBurst * kSlot)) {}
+      memory_(std::make_unique_for_overwrite<std::uint8_t[]>(wire::kBurst * kSlot + ipsec::kEsnTailroom)) {}
 
 void Outbound::sa_installed(const ipsec::Sa& sa, Time now) {
   if (sa.inbound()) return;
@@ -80,8 +79,7 @@ void Outbound::protect(ipsec::TunnelId tunnel, const wire::Packet& packet, Time 
 }
 
 bool Outbound::fits(const ipsec::Sa& sa, const Segmenter& cut) const {
-  const std::size_t outer = ipsec::encap_size(sa.parameters().suite, cut.largest()) + kUdpOverhead;
-  return outer <= std::min<std::size_t>(config_.network_mtu, kSlot);
+  return cut.largest() <= ipsec::inner_size_max(sa, std::min<std::size_t>(config_.network_mtu, kSlot));
 }
 
 // Blocks 162–164. Sends segments from index `from` on, as far as there are numbers, and returns the index of the
@@ -109,11 +107,11 @@ void Outbound::add(ipsec::Sa& sa, const Segmenter& cut, std::uint32_t index) {
                              .header = segment.header,
                              .payload = segment.payload,
                              .out = memory_.get() + train_.bytes,
-                             .drop = std::nullopt};
+                             .ip_id = next_ip_id_++};
   train_.sa = &sa;
   train_.stop = std::min(train_.stop, numbers_.stop);
   train_.last = numbers_.first;
-  train_.bytes += ipsec::encap_size(sa.parameters().suite, segment.size());
+  train_.bytes += ipsec::encap_size(sa, segment.header, segment.size());
   ++train_.count;
 }
 
@@ -123,7 +121,7 @@ void Outbound::flush() {
   if (train_.count == 0) return;
   ipsec::Sa& sa = *train_.sa;
   const auto requests = std::span(requests_).first(train_.count);
-  ipsec::encap(parts_.engine, requests);
+  parts_.transforms.encap(requests);
   std::size_t ready = 0;
   for (const ipsec::EncapRequest& request : requests) {
     if (request.drop) {
@@ -134,7 +132,10 @@ void Outbound::flush() {
   }
   const sequence::Numbers deadline{.first = train_.last, .count = 1, .stop = train_.stop};
   if (parts_.lessee.still_valid(deadline, parts_.sink.now())) {
-    parts_.sink.send_protected(sa.parameters(), std::span(outgoing_).first(ready));
+    for (const ipsec::EncapRequest& request : requests) {
+      if (!request.drop) sa.count(request.header.size() + request.payload.size());
+    }
+    parts_.sink.send_protected(sa, std::span(outgoing_).first(ready));
     counters_.trains.add();
   } else {
     drop(Drop::kLeaseExpired, ready);
@@ -144,26 +145,14 @@ void Outbound::flush() {
 }
 
 void Outbound::fill(const ipsec::Sa& sa, const ipsec::EncapRequest& request, wire::Outgoing& out) {
-  const ipsec::SaParameters& p = sa.parameters();
-  const std::size_t inner = request.header.size() + request.payload.size();
   out = wire::Outgoing{};
-  out.traffic_class = ipsec::outer_traffic_class(request.header[1]);
+  out.traffic_class = request.traffic_class;
   out.body = request.out;
-  out.body_size = static_cast<std::uint32_t>(ipsec::encap_size(p.suite, inner));
-  out.source = {p.local, p.local_port};
-  out.destination = {p.remote, p.remote_port};
-  if (!p.udp_encapsulation) {
-    out.head_size = wire::kIpv4HeaderSize;
-    wire::build_ipv4(std::span(out.head).first<wire::kIpv4HeaderSize>(),
-                     {.source = p.local,
-                      .destination = p.remote,
-                      .protocol = wire::kProtocolEsp,
-                      .id = next_ip_id_++,
-                      .traffic_class = out.traffic_class},
-                     out.body_size);
-  }
+  out.body_size = request.size;
+  out.source = sa.local_endpoint();
+  out.destination = sa.remote_endpoint();
   counters_.encrypted_packets.add();
-  counters_.encrypted_bytes.add(inner);
+  counters_.encrypted_bytes.add(request.header.size() + request.payload.size());
 }
 
 void Outbound::send_clear(const wire::Packet& packet) {

@@ -4,7 +4,7 @@
 // lessee, is cut, encrypted straight into its place in a train, and leaves for the network. Where no number is at
 // hand it waits, bounded, in order; it never leaves in the clear, and never with a number whose lease has run out.
 //
-//   Outbound outbound(config, {engine, sad, lessee, drops, sink});
+//   Outbound outbound(config, {transforms, sad, lessee, drops, sink});
 //   outbound.set_filters(table);
 //   outbound.process(burst, now);
 //   outbound.retry(now);               // after the lessee got grants
@@ -23,8 +23,8 @@
 
 #include "base/drop.h"
 #include "base/time.h"
-#include "ipsec/esp.h"
 #include "ipsec/sad.h"
+#include "ipsec/transforms.h"
 #include "policy/filter_table.h"
 #include "sequence/lessee.h"
 #include "target/hold_pool.h"
@@ -38,8 +38,8 @@ class OutboundSink {
  public:
   /// The time now, read anew: the last look at a lease's deadline before the send call.
   [[nodiscard]] virtual Time now() = 0;
-  /// ESP packets of one SA: in UDP from the SA's local port, or behind an outer IP header in `head`.
-  virtual void send_protected(const ipsec::SaParameters& sa, std::span<const wire::Outgoing> train) = 0;
+  /// Packets of one SA: whole outer IP packets, or what is in UDP from the SA's local port.
+  virtual void send_protected(const ipsec::Sa& sa, std::span<const wire::Outgoing> train) = 0;
   /// Whole IPv4 packets that a filter permits in the clear.
   virtual void send_clear(std::span<const wire::Outgoing> packets) = 0;
 
@@ -63,7 +63,7 @@ struct OutboundCounters {
 class Outbound {
  public:
   struct Parts {
-    crypto::Engine& engine;
+    ipsec::Transforms& transforms;
     ipsec::Sad& sad;
     sequence::Lessee& lessee;
     DropCounters& drops;

@@ -109,11 +109,10 @@ class World final : public OutboundSink {
   explicit World(const OutboundConfig& config = {}, crypto::Suite suite_of_sas = crypto::Suite::kAesGcm128Icv16,
                  const sequence::SequencerConfig& leases = {})
       : suite(suite_of_sas),
-        engine(ipsec::engine_for_test()),
-        factory(ipsec::engine_for_test(), 0xabcdef, rng),
+        transforms(ipsec::transforms_for_test(rng)),
         lessee(kSelf, 1, {}),
         sequencer(kSelf, leases),
-        outbound(config, {*engine, sad, lessee, drops, *this}) {
+        outbound(config, {*transforms, sad, lessee, drops, *this}) {
     using policy::Action;
     const std::array filters = {filter(1, Action::kProtect, kProtected, "vpn"),
                                 filter(2, Action::kPermit, kPermitted), filter(3, Action::kDeny, kDenied),
@@ -202,7 +201,7 @@ class World final : public OutboundSink {
     request.data = esp.data();
     request.size = static_cast<std::uint32_t>(esp.size());
     if (sa.replay().check(request.seq)) return {};
-    ipsec::decap(*engine, {&request, 1});
+    transforms->decap({&request, 1});
     if (request.drop) return {};
     sa.replay().commit(request.seq);
     return {request.inner.begin(), request.inner.end()};
@@ -218,14 +217,16 @@ class World final : public OutboundSink {
 
   // OutboundSink
   Time now() override { return now_ + encryption_takes; }
-  void send_protected(const ipsec::SaParameters& sa, std::span<const wire::Outgoing> train) override {
+  void send_protected(const ipsec::Sa& sa, std::span<const wire::Outgoing> train) override {
     ++send_calls;
     if (!record) return;
     trains.push_back(train.size());
     for (const wire::Outgoing& o : train) {
-      sent.push_back({.sa = sa.id,
-                      .head = Bytes(o.head.begin(), o.head.begin() + o.head_size),
-                      .esp = Bytes(o.body, o.body + o.body_size),
+      CHECK(o.head_size == 0);
+      const std::size_t head = sa.udp_encapsulation() ? 0 : wire::kIpv4HeaderSize;
+      sent.push_back({.sa = sa.id(),
+                      .head = Bytes(o.body, o.body + head),
+                      .esp = Bytes(o.body + head, o.body + o.body_size),
                       .traffic_class = o.traffic_class,
                       .source = o.source,
                       .destination = o.destination});
@@ -240,8 +241,8 @@ class World final : public OutboundSink {
   crypto::Suite suite;
   bool udp = true;  // UDP encapsulation of SAs to be installed
   SeededRng rng{11};
-  std::unique_ptr<crypto::Engine> engine;
-  ipsec::SaFactory factory;
+  std::unique_ptr<ipsec::Transforms> transforms;
+  ipsec::SaFactory factory{0xabcdef};
   ipsec::Sad sad;
   sequence::Lessee lessee;
   sequence::Sequencer sequencer;

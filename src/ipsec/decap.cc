@@ -1,0 +1,221 @@
+// SPDX-License-Identifier: Apache-2.0
+// Inbound processing: ESP (RFC 4303 section 3.4), AH (RFC 4302 section 3.4). Reassembly, SA look-up and replay check
+// (3.4.1–3.4.3 of both) are the caller's.
+#include <array>
+#include <bit>
+#include <cstring>
+
+#include "base/check.h"
+#include "ipsec/ecn.h"
+#include "ipsec/restore.h"
+#include "ipsec/transforms.h"
+#include "wire/ah.h"
+#include "wire/checksum.h"
+#include "wire/esp.h"
+#include "wire/ip.h"
+
+namespace testudo::ipsec {
+namespace {
+
+/// Where it is worked. Bare ESP in transport mode leaves room for the header that it will get.
+std::uint8_t* bytes_of(const DecapRequest& request) {
+  if (request.out == nullptr) return request.data;
+  return decap_needs_out(*request.sa, request.offset) ? request.out + kRestoredHeader : request.out;
+}
+
+// The headers before AH and ESP are whole, and say the packet's size.
+std::optional<Drop> check_head(const DecapRequest& request) {
+  const Sa& sa = *request.sa;
+  if (request.offset == 0) return sa.shape().has_ah() ? std::optional(Drop::kMalformed) : std::nullopt;
+  const std::size_t fixed = wire::ip_header_size(sa.local());
+  if (request.offset > request.size || request.offset < fixed) return Drop::kTruncated;
+  const std::span<const std::uint8_t> head(request.data, request.offset);
+  if (head[0] >> 4 != (sa.local().is_v4() ? 4 : 6)) return Drop::kMalformed;
+  // Only what is authenticated or handed on must be right to the last byte.
+  if (!sa.transport() && !sa.shape().has_ah()) return std::nullopt;
+  const auto ip = wire::parse_ip_prefix({request.data, request.size}).view;
+  const bool right = ip && ip->total_size() == request.size && ip->header_size() == request.offset &&
+                     ip->protocol() == static_cast<std::uint8_t>(sa.protocol());
+  return right ? std::nullopt : std::optional(Drop::kMalformed);
+}
+
+std::optional<Drop> check_ah(const DecapRequest& request) {
+  const Sa& sa = *request.sa;
+  const std::size_t here = request.size - request.offset;
+  if (here < sa.shape().ah) return Drop::kTruncated;
+  const auto& ah = *reinterpret_cast<const wire::AhHeader*>(request.data + request.offset);
+  if (ah.spi() != sa.spi() || ah.sequence_low() != static_cast<std::uint32_t>(request.seq.value())) {
+    return Drop::kMalformed;
+  }
+  if (ah.size() != sa.shape().ah) return Drop::kMalformed;
+  if (sa.shape().has_esp() && ah.next_header != wire::kProtocolEsp) return Drop::kMalformed;
+  return std::nullopt;
+}
+
+// `number`: the header's, unless AH's before it counts.
+std::optional<Drop> check_esp(const DecapRequest& request, Spi spi, std::size_t at) {
+  const Shape& shape = request.sa->shape();
+  const std::size_t fixed = wire::kEspHeaderSize + shape.esp_iv + shape.esp_icv;
+  const std::size_t here = request.size - at;
+  if (here <= fixed || ((here - fixed) & (shape.esp_block - std::size_t{1})) != 0) return Drop::kTruncated;
+  const auto& header = *reinterpret_cast<const wire::EspHeader*>(request.data + at);
+  if (header.spi() != spi) return Drop::kMalformed;
+  if (!shape.has_ah() && header.sequence_low() != static_cast<std::uint32_t>(request.seq.value())) {
+    return Drop::kMalformed;
+  }
+  return std::nullopt;
+}
+
+/// What was protected, without padding.
+struct Content {
+  std::uint8_t* data = nullptr;
+  std::size_t size = 0;
+  std::uint8_t next = 0;
+};
+
+// RFC 4303 section 2.4: a receiver checks the padding that the sender was told to write.
+bool padding_is_right(std::span<const std::uint8_t> padding) {
+  unsigned wrong = 0;
+  for (std::size_t i = 0; i < padding.size(); ++i) wrong |= padding[i] ^ static_cast<unsigned>(i + 1);
+  return wrong == 0;
+}
+
+// RFC 4303 section 3.4.4.1 step 4, 3.4.4.2 step 3. The text is authentic: nothing here can tell an attacker
+// anything.
+std::optional<Drop> take_off_esp(const Shape& shape, std::uint8_t* esp, std::size_t size, Content& content) {
+  content.data = esp + wire::kEspHeaderSize + shape.esp_iv;
+  const std::size_t text_size = size - wire::kEspHeaderSize - shape.esp_iv - shape.esp_icv;
+  const std::size_t padding = content.data[text_size - 2];
+  content.next = content.data[text_size - 1];
+  if (padding + wire::kEspTrailerSize > text_size) return Drop::kBadPadding;
+  content.size = text_size - wire::kEspTrailerSize - padding;
+  if (!padding_is_right({content.data + content.size, padding})) return Drop::kBadPadding;
+  if (content.next == wire::kProtocolNoNext) return Drop::kDummy;  // section 2.6
+  return std::nullopt;
+}
+
+std::uint8_t outer_traffic_class(const DecapRequest& request, const std::uint8_t* bytes) {
+  if (request.offset == 0) return request.traffic_class;
+  return bytes[0] >> 4 == 4 ? bytes[1] : static_cast<std::uint8_t>(bytes[0] << 4 | bytes[1] >> 4);
+}
+
+bool is_ip(std::uint8_t protocol) { return protocol == wire::kProtocolIpip || protocol == wire::kProtocolIpv6; }
+
+// What follows the inner packet's total length is traffic flow padding (RFC 4303 section 2.7).
+std::optional<Drop> take_inner(DecapRequest& request, const Content& content, std::uint8_t outer_class) {
+  if (!is_ip(content.next)) return Drop::kWrongMode;
+  const bool v4 = content.next == wire::kProtocolIpip;
+  if (content.size < (v4 ? wire::kIpv4HeaderSize : wire::kIpv6HeaderSize)) return Drop::kTruncated;
+  if (content.data[0] >> 4 != (v4 ? 4 : 6)) return Drop::kMalformed;
+  const auto inner = wire::parse_ip({content.data, content.size});
+  if (!inner) return Drop::kMalformed;
+  const auto ecn = decapsulated_ecn(inner->traffic_class(), outer_class);
+  if (!ecn) return Drop::kEcn;
+  request.inner = {content.data, inner->total_size()};
+  set_ecn(request.inner, *ecn);
+  return std::nullopt;
+}
+
+std::optional<Drop> restore_packet(DecapRequest& request, const Content& content, std::uint8_t* bytes) {
+  if (is_ip(content.next)) return Drop::kWrongMode;
+  std::span<std::uint8_t> text(content.data, content.size);
+  if (request.offset != 0) {
+    request.inner = restore_header({bytes, request.offset}, text, content.next);
+  } else {
+    const wire::IpFields fields{.source = request.source,
+                                .destination = request.destination,
+                                .protocol = content.next,
+                                .traffic_class = request.traffic_class};
+    request.inner = write_header(fields, text);
+  }
+  if (request.inner.empty()) return Drop::kMalformed;
+  // RFC 3948 section 3.1.2: the peer computed the checksum over the address that it had before the NAT.
+  if (request.sa->udp_encapsulation()) renew_checksum(request.inner, text, content.next);
+  return std::nullopt;
+}
+
+}  // namespace
+
+std::optional<Drop> Transforms::place(DecapRequest& request, std::size_t index) {
+  const Sa& sa = *request.sa;
+  CHECK(request.out != nullptr || !decap_needs_out(sa, request.offset));
+  if (!sa.esn() && request.seq.value() >> 32 != 0) return Drop::kMalformed;
+  if (const auto drop = check_head(request)) return drop;
+  if (sa.shape().has_ah()) {
+    if (const auto drop = check_ah(request)) return drop;
+  }
+  const std::size_t at = request.offset + std::size_t{sa.shape().ah};
+  if (sa.shape().has_esp()) {
+    if (const auto drop = check_esp(request, sa.esp_spi(), at)) return drop;
+  }
+  head_[index] = static_cast<std::uint16_t>(request.offset);
+  if (request.out != nullptr) std::memcpy(bytes_of(request), request.data, request.size);
+  return std::nullopt;
+}
+
+std::uint64_t Transforms::open(std::span<DecapRequest> burst, std::uint64_t members) {
+  std::array<std::uint8_t, crypto::kBurstMax> request_of;
+  std::size_t n = 0;
+  for (std::uint64_t rest = members; rest != 0; rest &= rest - 1) {
+    const auto i = static_cast<std::size_t>(std::countr_zero(rest));
+    Sa& sa = *burst[i].sa;
+    const std::size_t at = head_[i] + std::size_t{sa.shape().ah};
+    frames_[n] = {.context = &keys_->get(sa.esp_key()),
+                  .data = bytes_of(burst[i]) + at,
+                  .size = static_cast<std::uint32_t>(burst[i].size - at),
+                  .sequence_high = static_cast<std::uint32_t>(burst[i].seq.value() >> 32)};
+    request_of[n++] = static_cast<std::uint8_t>(i);
+  }
+  const std::uint64_t authentic = engine_->open(std::span(frames_).first(n));
+  std::uint64_t good = 0;
+  for (std::size_t k = 0; k < n; ++k) {
+    if ((authentic >> k & 1) != 0) {
+      good |= std::uint64_t{1} << request_of[k];
+    } else {
+      burst[request_of[k]].drop = Drop::kBadIcv;
+    }
+  }
+  return good;
+}
+
+void Transforms::finish(DecapRequest& request, std::size_t index) const {
+  const Shape& shape = request.sa->shape();
+  std::uint8_t* bytes = bytes_of(request);
+  const std::size_t at = head_[index] + std::size_t{shape.ah};
+  request.authentic = true;
+  Content content{.data = bytes + at, .size = request.size - at, .next = 0};
+  if (shape.has_esp()) {
+    request.drop = take_off_esp(shape, bytes + at, request.size - at, content);
+    if (request.drop) return;
+  } else {
+    content.next = reinterpret_cast<const wire::AhHeader*>(bytes + head_[index])->next_header;
+  }
+  request.drop = request.sa->transport() ? restore_packet(request, content, bytes)
+                                         : take_inner(request, content, outer_traffic_class(request, bytes));
+}
+
+void Transforms::decap(std::span<DecapRequest> burst) {
+  CHECK(burst.size() <= crypto::kBurstMax);
+  keys_->begin_burst();
+  std::uint64_t placed = 0, with_ah = 0, with_esp = 0;
+  for (std::size_t i = 0; i < burst.size(); ++i) {
+    DecapRequest& request = burst[i];
+    request.authentic = false;
+    request.inner = {};
+    request.drop = place(request, i);
+    if (request.drop) continue;
+    const std::uint64_t bit = std::uint64_t{1} << i;
+    placed |= bit;
+    if (request.sa->shape().has_ah()) with_ah |= bit;
+    if (request.sa->shape().has_esp()) with_esp |= bit;
+  }
+  // 3.4.4: integrity check value verification and decryption, from the outermost header inwards.
+  if (with_ah != 0) placed &= verify(burst, with_ah) | ~with_ah;
+  if (with_esp != 0) placed &= open(burst, with_esp & placed) | ~with_esp;
+  for (; placed != 0; placed &= placed - 1) {
+    const auto i = static_cast<std::size_t>(std::countr_zero(placed));
+    finish(burst[i], i);
+  }
+}
+
+}  // namespace testudo::ipsec
