@@ -35,7 +35,7 @@ std::unique_ptr<Contender> make_engine(const Case& which) {
 }
 
 InboundEngine::InboundEngine(const Case& which)
-    : engine_(ipsec::engine_for_test()), factory_(ipsec::engine_for_test(), 0xabcdef, rng_) {
+    : transforms_(std::move(*ipsec::Transforms::make(ipsec::engine_for_test(), rng_))) {
   for (std::uint32_t i = 0; i < which.sas; ++i) {
     auto sa = factory_.create(parameters_of(*which.suite, Direction::kInbound, i));
     CHECK(sa.has_value() && sad_.install(std::move(*sa)) == nullptr);
@@ -61,7 +61,7 @@ std::size_t InboundEngine::burst(std::span<const wire::Packet> packets) {
   std::size_t n = 0;
   for (const wire::Packet& packet : packets) n += take(packet, requests_[n]) ? 1 : 0;
   const auto requests = std::span(requests_).first(n);
-  ipsec::decap(*engine_, requests);
+  transforms_->decap(requests);
   std::size_t ready = 0;
   for (ipsec::DecapRequest& request : requests) ready += finish(request, outgoing_[ready]) ? 1 : 0;
   return ready;
@@ -72,19 +72,15 @@ bool InboundEngine::take(const wire::Packet& packet, ipsec::DecapRequest& reques
   if (!ip || ip->is_fragment() || ip->protocol() != wire::kProtocolEsp) return drop(Drop::kMalformed), false;
   const wire::EspHeader* header = wire::parse_esp(ip->payload());
   if (header == nullptr) return drop(Drop::kTruncated), false;
-  ipsec::Sa* sa = sad_.find_inbound(header->spi(), ip->source(), ip->destination());
+  ipsec::Sa* sa = sad_.find_inbound(header->spi(), ipsec::Protocol::kEsp, ip->source(), ip->destination());
   if (sa == nullptr) return drop(Drop::kUnknownSpi), false;
   const SeqNo seq = sa->full_sequence(header->sequence_low());
   if (const auto reason = sa->replay().check(seq)) return drop(*reason), false;
-  const std::span<std::uint8_t> esp = packet.bytes().subspan(ip->header_size());
   request = {.sa = sa,
              .seq = seq,
-             .data = esp.data(),
-             .size = static_cast<std::uint32_t>(esp.size()),
-             .out = nullptr,
-             .authentic = false,
-             .drop = {},
-             .inner = {}};
+             .data = packet.data,
+             .size = packet.size,
+             .offset = static_cast<std::uint32_t>(ip->header_size())};
   return true;
 }
 
@@ -95,6 +91,7 @@ bool InboundEngine::finish(ipsec::DecapRequest& request, wire::Outgoing& out) {
     request.sa->replay().commit(request.seq);
   }
   if (request.drop) return drop(*request.drop), false;
+  request.sa->count(request.inner.size());
   out.head_size = 0;
   out.body = request.inner.data();
   out.body_size = static_cast<std::uint32_t>(request.inner.size());

@@ -6,9 +6,8 @@
 #include <vector>
 
 #include "bench/contender.h"
-#include "crypto/engine.h"
-#include "ipsec/esp.h"
 #include "ipsec/sad.h"
+#include "ipsec/transforms.h"
 #include "wire/packet.h"
 
 namespace testudo::bench {
@@ -26,8 +25,8 @@ class InboundEngine final : public Contender {
   void drop(Drop reason) { drops_.count(reason); }
 
   SeededRng rng_{4};
-  std::unique_ptr<crypto::Engine> engine_;
-  ipsec::SaFactory factory_;
+  std::unique_ptr<ipsec::Transforms> transforms_;
+  ipsec::SaFactory factory_{0xabcdef};
   ipsec::Sad sad_;
   DropCounters drops_;
   std::vector<std::uint8_t> room_;  // the packets of a turn

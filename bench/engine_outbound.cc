@@ -18,8 +18,7 @@ constexpr std::uint16_t kGrant = 0xffff;  // numbers
 }  // namespace
 
 OutboundEngine::OutboundEngine(const Case& which)
-    : engine_(ipsec::engine_for_test()),
-      factory_(ipsec::engine_for_test(), 0xabcdef, rng_),
+    : transforms_(std::move(*ipsec::Transforms::make(ipsec::engine_for_test(), rng_))),
       lessee_(kNode, 1, {.sas_max = which.sas}),
       outbox_(which.sas / 16 + 64),
       next_(which.sas + 1, 1),
@@ -106,12 +105,12 @@ std::size_t OutboundEngine::burst(std::span<const Input> packets) {
     }
     const SeqNo number = next_number(sas[i]->id(), same - i);
     if (number == SeqNo()) continue;
-    requests_[n] = {.sa = sas[i], .seq = number, .header = packets[i].bytes, .payload = {}, .out = out, .drop = {}};
-    out += ipsec::encap_size(sas[i]->parameters().suite, packets[i].bytes.size());
+    requests_[n] = {.sa = sas[i], .seq = number, .header = packets[i].bytes, .out = out, .ip_id = next_ip_id_++};
+    out += ipsec::encap_size(*sas[i], packets[i].bytes, packets[i].bytes.size());
     ++n;
   }
   const auto requests = std::span(requests_).first(n);
-  ipsec::encap(*engine_, requests);
+  transforms_->encap(requests);
   std::size_t ready = 0;
   for (const ipsec::EncapRequest& request : requests) {
     if (!request.drop) fill(request, outgoing_[ready++]);
@@ -122,20 +121,13 @@ std::size_t OutboundEngine::burst(std::span<const Input> packets) {
 }
 
 void OutboundEngine::fill(const ipsec::EncapRequest& request, wire::Outgoing& out) {
-  const ipsec::SaParameters& p = request.sa->parameters();
-  out.traffic_class = ipsec::outer_traffic_class(request.header[1]);
+  request.sa->count(request.header.size());
+  out.traffic_class = request.traffic_class;
   out.body = request.out;
-  out.body_size = static_cast<std::uint32_t>(ipsec::encap_size(p.suite, request.header.size()));
-  out.source = {p.local, p.local_port};
-  out.destination = {p.remote, p.remote_port};
-  out.head_size = kOuter;
-  wire::build_ipv4(std::span(out.head).first<kOuter>(),
-                   {.source = p.local,
-                    .destination = p.remote,
-                    .protocol = wire::kProtocolEsp,
-                    .id = next_ip_id_++,
-                    .traffic_class = out.traffic_class},
-                   out.body_size);
+  out.body_size = request.size;
+  out.source = request.sa->local_endpoint();
+  out.destination = request.sa->remote_endpoint();
+  out.head_size = 0;
   packets_.add();
   bytes_.add(request.header.size());
 }

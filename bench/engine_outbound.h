@@ -6,9 +6,8 @@
 #include <vector>
 
 #include "bench/contender.h"
-#include "crypto/engine.h"
-#include "ipsec/esp.h"
 #include "ipsec/sad.h"
+#include "ipsec/transforms.h"
 #include "sequence/lessee.h"
 #include "wire/packet.h"
 
@@ -32,8 +31,8 @@ class OutboundEngine final : public Contender {
   void renew_leases();
 
   SeededRng rng_{4};
-  std::unique_ptr<crypto::Engine> engine_;
-  ipsec::SaFactory factory_;
+  std::unique_ptr<ipsec::Transforms> transforms_;
+  ipsec::SaFactory factory_{0xabcdef};
   ipsec::Sad sad_;
   sequence::Lessee lessee_;
   wire::FastOutbox outbox_;

@@ -48,8 +48,7 @@ Use since(const Use& before) {
 }
 
 Use idle_sas(Direction direction) {
-  SeededRng rng(1);
-  ipsec::SaFactory factory(ipsec::engine_for_test(), 0xabcdef, rng);
+  ipsec::SaFactory factory(0xabcdef);
   ipsec::Sad sad;
   const Use before = use_now();
   for (std::uint32_t i = 0; i < kCount; ++i) {

@@ -30,11 +30,10 @@ constexpr std::size_t kHeaders = wire::kIpv4HeaderSize + wire::kTcpHeaderSize;
 OwnerPath::OwnerPath(const Suite& suite, Senders& senders, const OwnerOptions& options)
     : senders_(senders),
       options_(options),
-      engine_(ipsec::engine_for_test()),
-      factory_(ipsec::engine_for_test(), 0xabcdef, rng_) {
+      transforms_(std::move(*ipsec::Transforms::make(ipsec::engine_for_test(), rng_))) {
   const distributor::InboundConfig config{.connections = {.capacity = options.connections + 1}};
   inbound_ = std::make_unique<distributor::Inbound>(
-      config, distributor::Inbound::Parts{*engine_, sad_, drops_, distributor::SipKey{1, 2}});
+      config, distributor::Inbound::Parts{*transforms_, sad_, drops_, distributor::SipKey{1, 2}});
   install_sas(suite);
   publish();
   connect_all();

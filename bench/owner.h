@@ -59,9 +59,9 @@ class OwnerPath {
 
   Senders& senders_;
   OwnerOptions options_;
-  std::unique_ptr<crypto::Engine> engine_;
   SeededRng rng_{4};
-  ipsec::SaFactory factory_;
+  std::unique_ptr<ipsec::Transforms> transforms_;
+  ipsec::SaFactory factory_{0xabcdef};
   ipsec::Sad sad_;
   DropCounters drops_;
   std::unique_ptr<distributor::Inbound> inbound_;

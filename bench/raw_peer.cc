@@ -8,7 +8,6 @@
 #include <vector>
 
 #include "base/check.h"
-#include "ipsec/esp.h"
 
 namespace testudo::bench {
 namespace {
@@ -87,7 +86,9 @@ void RawPeer::hmac_state(const std::vector<std::uint8_t>& key, std::uint8_t pad,
 
 void RawPeer::load(const Turn& turn) {
   const std::size_t in = turn[0].bytes.size();
-  const std::size_t size = outbound() ? ipsec::encap_size(which_.suite->ours, in) : in - kOuter;
+  const std::size_t size =
+      outbound() ? kHeader + sizes_.iv + (in + 2 + sizes_.block - 1) / sizes_.block * sizes_.block + sizes_.icv
+                 : in - kOuter;
   room_.resize(kTurn * size);
   for (std::size_t i = 0; i < kTurn; ++i) {
     std::uint8_t* at = room_.data() + i * size;

@@ -7,8 +7,7 @@
 #include <vector>
 
 #include "bench/contender.h"
-#include "crypto/engine.h"
-#include "ipsec/sa.h"
+#include "ipsec/transforms.h"
 
 namespace testudo::bench {
 
@@ -22,8 +21,8 @@ class Senders {
 
  private:
   SeededRng rng_{3};
-  std::unique_ptr<crypto::Engine> engine_;
-  ipsec::SaFactory factory_;
+  std::unique_ptr<ipsec::Transforms> transforms_;
+  ipsec::SaFactory factory_{0x111111};
   std::vector<std::unique_ptr<ipsec::Sa>> sas_;
   std::vector<std::uint64_t> next_;  // sequence number, by SA
 };

@@ -17,7 +17,7 @@ constexpr std::uint16_t kIkePort = 500;
 constexpr std::uint16_t kNatTraversalPort = 4500;
 constexpr std::uint32_t kNetworkMtu = 1500;
 constexpr std::size_t kExpandedKeys = 256;  // many nodes live in one process
-constexpr int kRoundsMost = 1000;  // of one turn; more is a loop that never ends
+constexpr int kRoundsMost = 1000;           // of one turn; more is a loop that never ends
 
 }  // namespace
 

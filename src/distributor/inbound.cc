@@ -169,12 +169,12 @@ void Inbound::take_esp(Item item, IpAddress source, IpAddress destination) {
   if (item.dvipa == nullptr) return drop(item.index, Drop::kNotForDvipa);
   if (item.esp.size() < wire::kEspHeaderSize) return drop(item.index, Drop::kTruncated);
   const wire::EspHeader* header = wire::parse_esp(item.esp);
-  item.sa = header == nullptr ? nullptr : parts_.sad.find_inbound(header->spi(), ipsec::Protocol::kEsp, source, destination);
+  item.sa = header == nullptr ? nullptr
+                              : parts_.sad.find_inbound(header->spi(), ipsec::Protocol::kEsp, source, destination);
   item.state = item.sa == nullptr ? nullptr : state_of(*item.sa);
   if (item.state == nullptr) return drop(item.index, Drop::kUnknownSpi);
   const std::uint32_t low = header->sequence_low();
-  item.seq = item.sa->esn() ? ipsec::infer_sequence(item.state->ledger.top(), item.state->window, low)
-                                       : SeqNo(low);
+  item.seq = item.sa->esn() ? ipsec::infer_sequence(item.state->ledger.top(), item.state->window, low) : SeqNo(low);
   items_[items_count_++] = item;
 }
 

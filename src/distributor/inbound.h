@@ -133,7 +133,7 @@ class Inbound {
     std::span<std::uint8_t> ip{};  // the packet around it; empty: came in UDP
     std::uint8_t traffic_class = 0;
     ipsec::Peeked peeked{};
-    std::uint64_t hash = 0;  // of the connection; names the flow in the ledger
+    std::uint64_t hash = 0;      // of the connection; names the flow in the ledger
     std::size_t inner_size = 0;  // of a good inner packet, once decrypted
     Why why = Why::kFull;
     bool in_place = false;  // it will not be forwarded: may be decrypted where it lies

@@ -13,6 +13,7 @@
 #include "base/rng.h"
 #include "distributor/inbound.h"
 #include "ipsec/sa.h"
+#include "ipsec/sa_for_test.h"
 #include "ipsec/sad.h"
 #include "policy/filter_table.h"
 #include "wire/checksum.h"

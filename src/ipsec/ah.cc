@@ -75,7 +75,8 @@ std::optional<Drop> zero_options_v6(std::span<std::uint8_t> options) {
 }
 
 // Section 3.3.3.1.2.1 and appendix A2: as the final destination sees it. Types 0 (RFC 2460 section 4.4) and 2 (RFC
-// 6275 section 6.4) hold addresses, of which the last is the final destination; each hop swaps one with the header's.
+// 6275 section 6.4) hold addresses, of which the last is the final destination; each hop swaps one with the
+// header's.
 std::optional<Drop> rearrange(wire::Ipv6Header& ip, std::span<std::uint8_t> routing) {
   using Address = std::array<std::uint8_t, 16>;
   const std::uint8_t type = routing[2];

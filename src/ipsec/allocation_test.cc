@@ -8,8 +8,6 @@
 #include <new>
 #include <vector>
 
-#include "ipsec/esp.h"
-#include "ipsec/peek.h"
 #include "ipsec/sa_for_test.h"
 #include "ipsec/sad.h"
 
@@ -49,7 +47,9 @@ constexpr std::size_t kBurst = 32;
 class Round {
  public:
   Round(crypto::Suite suite, crypto::Backend backend)
-      : pair_(suite, true, backend), inner_(inner_packet(1000)), size_(encap_size(suite, inner_.size())) {
+      : pair_(suite, true, backend),
+        inner_(inner_packet(1000)),
+        size_(encap_size(*pair_.out, inner_, inner_.size())) {
     train_.resize(size_ * kBurst);
     scratch_.resize(size_);
   }
@@ -64,10 +64,9 @@ class Round {
                   .seq = SeqNo(first_ + i),
                   .header = std::span(inner_).first(40),
                   .payload = std::span(inner_).subspan(40),
-                  .out = train_.data() + i * size_,
-                  .drop = {}};
+                  .out = train_.data() + i * size_};
     }
-    encap(*pair_.engine, burst);
+    pair_.transforms->encap(burst);
     for (const EncapRequest& request : burst) {
       if (request.drop) return false;
     }
@@ -78,9 +77,9 @@ class Round {
     std::array<PeekRequest, kBurst> burst;
     std::array<Peeked, kBurst> peeked;
     for (std::size_t i = 0; i < kBurst; ++i) {
-      burst[i] = {.sa = pair_.in.get(), .esp = std::span(train_).subspan(i * size_, size_)};
+      burst[i] = {.sa = pair_.in.get(), .packet = std::span(train_).subspan(i * size_, size_), .offset = 20};
     }
-    peek(*pair_.engine, burst, peeked);
+    pair_.transforms->peek(burst, peeked);
     return peeked[kBurst - 1].kind == Peeked::Kind::kTcp;
   }
 
@@ -91,10 +90,11 @@ class Round {
       burst[i].seq = pair_.in->full_sequence(static_cast<std::uint32_t>(first_ + i));
       burst[i].data = train_.data() + i * size_;
       burst[i].size = static_cast<std::uint32_t>(size_);
+      burst[i].offset = 20;
       if (i == 0) burst[i].out = scratch_.data();
       if (pair_.in->replay().check(burst[i].seq)) return false;
     }
-    decap(*pair_.engine, burst);
+    pair_.transforms->decap(burst);
     for (const DecapRequest& request : burst) {
       if (request.drop) return false;
       pair_.in->replay().commit(request.seq);
@@ -131,7 +131,7 @@ TEST(Allocation, NoneInLookups) {
   const std::uint64_t before = allocations;
   for (int i = 0; i < 100; ++i) {
     ASSERT_NE(sad.find_outbound(tunnel), nullptr);
-    ASSERT_EQ(sad.find_inbound(Spi(1000), IpAddress(1), IpAddress(2)), nullptr);
+    ASSERT_EQ(sad.find_inbound(Spi(1000), Protocol::kEsp, IpAddress(1), IpAddress(2)), nullptr);
     ASSERT_NE(sad.find(SaId(1)), nullptr);
   }
   EXPECT_EQ(allocations, before);

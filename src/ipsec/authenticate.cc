@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The ICV of AH (RFC 4302 sections 3.3.3 and 3.4.4). It is computed in place, over a packet in which mutable fields,
-// IV and ICV are zero; what was there is set aside meanwhile.
+// The ICV of AH (RFC 4302 sections 3.3.3 and 3.4.4). It is computed in place, over a packet in which mutable
+// fields, IV and ICV are zero; what was there is set aside meanwhile.
 #include <array>
 #include <bit>
 #include <cstring>
@@ -43,7 +43,9 @@ namespace {
 
 // With ESN, the engine writes behind a packet for a moment: not into another one of the same call.
 bool touches(const crypto::AuthFrame& a, const crypto::AuthFrame& b) {
-  const auto end = [](const crypto::AuthFrame& f) { return f.data + f.size + (f.context->esn() ? kEsnTailroom : 0); };
+  const auto end = [](const crypto::AuthFrame& f) {
+    return f.data + f.size + (f.context->esn() ? kEsnTailroom : 0);
+  };
   return a.data < end(b) && b.data < end(a);
 }
 
@@ -61,7 +63,8 @@ void Transforms::run_apart(std::span<const crypto::AuthFrame> frames, F run) {
     for (std::uint64_t rest = left; rest != 0; rest &= rest - 1) {
       const auto i = static_cast<std::size_t>(std::countr_zero(rest));
       bool apart = true;
-      for (std::size_t k = 0; k < n && apart; ++k) apart = !frames[i].context->esn() || !touches(group[k], frames[i]);
+      for (std::size_t k = 0; k < n && apart; ++k)
+        apart = !frames[i].context->esn() || !touches(group[k], frames[i]);
       if (!apart) continue;
       group[n] = frames[i];
       index[n++] = static_cast<std::uint8_t>(i);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Inbound processing: ESP (RFC 4303 section 3.4), AH (RFC 4302 section 3.4). Reassembly, SA look-up and replay check
-// (3.4.1–3.4.3 of both) are the caller's.
+// Inbound processing: ESP (RFC 4303 section 3.4), AH (RFC 4302 section 3.4). Reassembly, SA look-up and replay
+// check (3.4.1–3.4.3 of both) are the caller's.
 #include <array>
 #include <bit>
 #include <cstring>

@@ -21,8 +21,8 @@ std::size_t size_limit(IpAddress address) { return address.is_v4() ? 0xffff : 0x
 
 /// What becomes of the parts of a packet.
 struct Plan {
-  std::size_t head = 0;   // bytes of the outer header before AH and ESP
-  std::uint8_t next = 0;  // the protocol that AH or ESP carries
+  std::size_t head = 0;                         // bytes of the outer header before AH and ESP
+  std::uint8_t next = 0;                        // the protocol that AH or ESP carries
   std::span<const std::uint8_t> first, second;  // what it carries
   std::size_t name_at = 0;                      // transport mode: where the header names AH or ESP
   [[nodiscard]] std::size_t text() const { return first.size() + second.size(); }

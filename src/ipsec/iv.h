@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // Initialization vectors of outbound SAs.
 //
-// AEADs and counter mode: never the same IV twice under one key, on whatever host, after whatever restart (spec E5): 24 bits of
-// incarnation, unique per worker and start, then a 40-bit counter per SA (RFC 6054 section 3 splits it so among
-// senders). The counter outlives the Sa object: an SA that is removed and installed again goes on where it was.
-// AES-CBC: nobody can predict it (RFC 3602 section 3): the keystream of AES under a random secret of the worker
-// (crypto/random_stream.h).
+// AEADs and counter mode: never the same IV twice under one key, on whatever host, after whatever restart (spec
+// E5): 24 bits of incarnation, unique per worker and start, then a 40-bit counter per SA (RFC 6054 section 3 splits
+// it so among senders). The counter outlives the Sa object: an SA that is removed and installed again goes on where
+// it was. AES-CBC: nobody can predict it (RFC 3602 section 3): the keystream of AES under a random secret of the
+// worker (crypto/random_stream.h).
 //
 // Threads: IvSpace on the control thread; an IvCounter on the worker that owns the SA.
 #pragma once

@@ -104,7 +104,8 @@ std::optional<Text> text_of(const PeekRequest& request) {
   if (!shape.has_esp()) return text;
   const std::size_t before = wire::kEspHeaderSize + shape.esp_iv;
   const std::size_t fixed = before + shape.esp_icv;
-  if (rest.size() <= fixed || ((rest.size() - fixed) & (shape.esp_block - std::size_t{1})) != 0) return std::nullopt;
+  if (rest.size() <= fixed || ((rest.size() - fixed) & (shape.esp_block - std::size_t{1})) != 0)
+    return std::nullopt;
   text.esp = rest.data();
   text.bytes = rest.subspan(before, rest.size() - fixed);
   return text;
@@ -138,7 +139,9 @@ struct Transforms::Looks {
                    .out = scratch[count].data()};
     request_of[count++] = static_cast<std::uint8_t>(request);
   }
-  [[nodiscard]] std::span<const std::uint8_t> seen(std::size_t i) const { return {scratch[i].data(), jobs[i].size}; }
+  [[nodiscard]] std::span<const std::uint8_t> seen(std::size_t i) const {
+    return {scratch[i].data(), jobs[i].size};
+  }
 };
 
 void Transforms::peek(std::span<const PeekRequest> requests, std::span<Peeked> peeked) {

@@ -20,10 +20,10 @@
 namespace testudo::ipsec {
 
 struct PeekRequest {
-  Sa* sa = nullptr;                         // inbound; only its cached key changes
-  std::span<const std::uint8_t> packet{};   // as DecapRequest::data; not changed
-  std::uint32_t offset = 0;                 // as DecapRequest's
-  IpAddress source{}, destination{};        // of the outer header: the flow's, in transport mode
+  Sa* sa = nullptr;                        // inbound; only its cached key changes
+  std::span<const std::uint8_t> packet{};  // as DecapRequest::data; not changed
+  std::uint32_t offset = 0;                // as DecapRequest's
+  IpAddress source{}, destination{};       // of the outer header: the flow's, in transport mode
 };
 
 struct Peeked {
@@ -34,10 +34,10 @@ struct Peeked {
   };
   Kind kind = Kind::kUndecidable;
   std::uint8_t protocol = 0;
-  std::uint8_t tcp_flags = 0;               // wire/tcp.h
-  bool has_ports = false;                   // TCP, UDP, SCTP: the endpoints' ports are set
+  std::uint8_t tcp_flags = 0;                 // wire/tcp.h
+  bool has_ports = false;                     // TCP, UDP, SCTP: the endpoints' ports are set
   std::uint8_t icmp_type = 0, icmp_code = 0;  // ICMP and ICMPv6
-  Endpoint source, destination;             // inner
+  Endpoint source, destination;               // inner
 };
 
 }  // namespace testudo::ipsec

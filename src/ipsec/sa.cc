@@ -162,8 +162,8 @@ Result<std::unique_ptr<Sa>> SaFactory::create(SaParameters p) {
     inner.reset(new Sa::Inner{.spi = p.inner_esp->spi, .key = std::move(*inner_key)});
   }
   std::unique_ptr<Sa> sa(new Sa(p, tunnels_.intern(p.tunnel), std::move(*key), std::move(inner)));
-  const bool unique_ivs = crypto::needs_unique_iv(p.suite) ||
-                          (p.inner_esp && crypto::needs_unique_iv(p.inner_esp->suite));
+  const bool unique_ivs =
+      crypto::needs_unique_iv(p.suite) || (p.inner_esp && crypto::needs_unique_iv(p.inner_esp->suite));
   if (!sa->inbound() && unique_ivs) sa->iv_counter_ = ivs_.counter_of(sa->id());
   return sa;
 }

@@ -39,10 +39,10 @@ struct Lifesize {
 
 /// Sizes of what an SA's packets are made of, in bytes.
 struct Shape {
-  std::uint8_t ah = 0;                             // the whole AH header; 0: none
-  std::uint8_t ah_iv = 0, ah_icv = 0;              // within it
-  std::uint8_t esp_iv = 0, esp_icv = 0;            // of ESP, also of the one behind the AH header
-  std::uint8_t esp_block = 0;                      // 0: no ESP
+  std::uint8_t ah = 0;                   // the whole AH header; 0: none
+  std::uint8_t ah_iv = 0, ah_icv = 0;    // within it
+  std::uint8_t esp_iv = 0, esp_icv = 0;  // of ESP, also of the one behind the AH header
+  std::uint8_t esp_block = 0;            // 0: no ESP
   [[nodiscard]] constexpr bool has_ah() const { return ah != 0; }
   [[nodiscard]] constexpr bool has_esp() const { return esp_block != 0; }
 };

@@ -11,14 +11,13 @@
 
 #include "base/check.h"
 #include "base/rng.h"
+#include "ipsec/packet_for_test.h"
 #include "ipsec/transforms.h"
 #include "wire/esp.h"
-#include "wire/ipv4.h"
+#include "wire/ip.h"
 #include "wire/tcp.h"
 
 namespace testudo::ipsec {
-
-using Bytes = std::vector<std::uint8_t>;
 
 inline constexpr std::array kAllSuites = {crypto::Suite::kAesGcm128Icv16, crypto::Suite::kAesGcm256Icv16,
                                           crypto::Suite::kAesCbc128HmacSha256, crypto::Suite::kAesCbc256HmacSha256};
@@ -70,8 +69,8 @@ inline Bytes protect_bare(Transforms& transforms, Sa& sa, const Bytes& inner, Se
   return out;
 }
 
-/// Bare ESP with exactly this text under the SA's key, if that is as parameters_for_test() makes it: what a peer with
-/// the right key and a wrong mind sends.
+/// Bare ESP with exactly this text under the SA's key, if that is as parameters_for_test() makes it: what a peer
+/// with the right key and a wrong mind sends.
 inline Bytes seal_text(crypto::Engine& engine, const Sa& sa, const Bytes& text, SeqNo seq) {
   const crypto::SuiteSizes& sizes = crypto::sizes(sa.suite());
   CHECK(text.size() % sizes.block == 0);

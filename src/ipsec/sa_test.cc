@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include <functional>
 #include <set>
 #include <string>
 
@@ -23,7 +24,15 @@ class SaTest : public testing::Test {
     return std::move(*sa);
   }
   SeededRng rng_{1};
-  SaFactory factory_{engine_for_test(), 0x123456, rng_};
+  /// The IV that the SA's next packet gets.
+  Bytes next_iv(Sa& sa) {
+    const Bytes packet = protect_bare(*transforms_, sa, inner_packet(60), SeqNo(++sequence_));
+    const auto first = packet.begin() + 8;
+    return {first, first + sa.shape().esp_iv};
+  }
+  std::unique_ptr<Transforms> transforms_ = transforms_for_test(rng_);
+  std::uint64_t sequence_ = 0;
+  SaFactory factory_{0x123456};
 };
 
 TEST_F(SaTest, SaysWhatIsWrong) {
@@ -50,29 +59,101 @@ TEST_F(SaTest, SaysWhatIsWrong) {
   }
 }
 
-TEST_F(SaTest, KeepsNoRawKey) {
-  for (const Suite suite : kAllSuites) {
-    EXPECT_EQ(make(parameters_for_test(Direction::kInbound, suite))->parameters().key.size(), 0u);
+TEST_F(SaTest, RefusesCombinationsThatDoNotExist) {
+  const Suite ah{crypto::Cipher::kNone, crypto::Integrity::kHmacSha256};
+  const auto with_ah = [&](SaParameters& p) {
+    p.protocol = Protocol::kAh;
+    p.suite = ah;
+    p.key = Secret(crypto::sizes(ah).key);
+  };
+  const auto inner = [](Suite suite) { return InnerEsp{Spi(300), suite, Secret(crypto::sizes(suite).key)}; };
+  struct Row {
+    const char* message;
+    std::function<void(SaParameters&)> spoil;
+  };
+  const Row rows[] = {
+      {"an SA between 192.0.2.100 and 2001:db8::1: one outer header cannot have both",
+       [](SaParameters& p) { p.remote = *IpAddress::parse("2001:db8::1"); }},
+      {"HMAC-SHA256-128 is no suite of ESP",
+       [&](SaParameters& p) {
+         with_ah(p);
+         p.protocol = Protocol::kEsp;
+       }},
+      {"AES-GCM-128 is no suite of AH", [](SaParameters& p) { p.protocol = Protocol::kAh; }},
+      {"UDP encapsulation is for ESP only (RFC 3948)",
+       [&](SaParameters& p) {
+         with_ah(p);
+         p.udp_encapsulation = true;
+       }},
+      {"an inner ESP header is only for an SA of protocol AH",
+       [&](SaParameters& p) { p.inner_esp = inner(Suite::kAesGcm128Icv16); }},
+      {"extended sequence numbers cannot be had for AH over ESP in one SA",
+       [&](SaParameters& p) {
+         with_ah(p);
+         p.esn = true;
+         p.inner_esp = inner(Suite::kAesGcm128Icv16);
+       }},
+      {"HMAC-SHA256-128 is no suite of ESP",
+       [&](SaParameters& p) {
+         with_ah(p);
+         p.inner_esp = inner(ah);
+       }},
+      {"SPI 5 is reserved: 256 is the smallest (RFC 4303)",
+       [&](SaParameters& p) {
+         with_ah(p);
+         p.inner_esp = inner(Suite::kAesGcm128Icv16);
+         p.inner_esp->spi = Spi(5);
+       }},
+  };
+  for (const Row& row : rows) {
+    SaParameters p = parameters_for_test(Direction::kInbound, Suite::kAesGcm128Icv16);
+    row.spoil(p);
+    const auto sa = factory_.create(std::move(p));
+    ASSERT_FALSE(sa.has_value()) << row.message;
+    EXPECT_EQ(sa.error().message, row.message);
   }
+}
+
+TEST_F(SaTest, SaysEverythingButKeysAndTunnelName) {
+  SaParameters p =
+      parameters_for_test(Direction::kOutbound, {crypto::Cipher::kNone, crypto::Integrity::kAesCmac}, 7);
+  p.protocol = Protocol::kAh;
+  p.mode = Mode::kTransport;
+  p.reqid = 12;
+  p.replay_window = 4096;
+  p.inner_esp = InnerEsp{Spi(300), Suite::kAesGcm128Icv16, Secret(std::size_t{20})};
+  p.dont_fragment = DontFragment::kClear;
+  p.copy_dscp = false;
+  p.limits.hard_packets = 99;
+  const SaParameters said = make(p)->parameters();
+  EXPECT_EQ(said.id, p.id);
+  EXPECT_EQ(said.direction, p.direction);
+  EXPECT_EQ(said.protocol, p.protocol);
+  EXPECT_EQ(said.mode, p.mode);
+  EXPECT_EQ(said.spi, p.spi);
+  EXPECT_EQ(said.local, p.local);
+  EXPECT_EQ(said.remote, p.remote);
+  EXPECT_EQ(said.reqid, 12u);
+  EXPECT_EQ(said.suite, p.suite);
+  EXPECT_EQ(said.replay_window, 4096u);
+  ASSERT_TRUE(said.inner_esp.has_value());
+  EXPECT_EQ(said.inner_esp->spi, Spi(300));
+  EXPECT_EQ(said.inner_esp->suite, Suite::kAesGcm128Icv16);
+  EXPECT_EQ(said.dont_fragment, DontFragment::kClear);
+  EXPECT_FALSE(said.copy_dscp);
+  EXPECT_EQ(said.limits.hard_packets, 99u);
+  EXPECT_EQ(said.key.size() + said.inner_esp->key.size() + said.tunnel.size(), 0u);
 }
 
 TEST_F(SaTest, AeadIvIsIncarnationThenCounter) {
   const auto sa = make(parameters_for_test(Direction::kOutbound, Suite::kAesGcm128Icv16));
-  std::array<std::uint8_t, 8> iv;
-  for (std::uint8_t n = 0; n < 3; ++n) {
-    ASSERT_TRUE(sa->next_iv(iv));
-    EXPECT_EQ(iv, (std::array<std::uint8_t, 8>{0x12, 0x34, 0x56, 0, 0, 0, 0, n}));
-  }
+  for (std::uint8_t n = 0; n < 3; ++n) EXPECT_EQ(next_iv(*sa), (Bytes{0x12, 0x34, 0x56, 0, 0, 0, 0, n}));
 }
 
 // The same SA, installed again by the same worker: its key is the same, so its IVs must go on.
 TEST_F(SaTest, AeadIvGoesOnWhenTheSaComesAgain) {
-  std::set<std::array<std::uint8_t, 8>> seen;
-  const auto draw = [&](Sa& sa) {
-    std::array<std::uint8_t, 8> iv;
-    ASSERT_TRUE(sa.next_iv(iv));
-    EXPECT_TRUE(seen.insert(iv).second);
-  };
+  std::set<Bytes> seen;
+  const auto draw = [&](Sa& sa) { EXPECT_TRUE(seen.insert(next_iv(sa)).second); };
   auto first = make(parameters_for_test(Direction::kOutbound, Suite::kAesGcm128Icv16));
   for (int i = 0; i < 10; ++i) draw(*first);
   const auto second = make(parameters_for_test(Direction::kOutbound, Suite::kAesGcm128Icv16));
@@ -84,13 +165,9 @@ TEST_F(SaTest, AeadIvGoesOnWhenTheSaComesAgain) {
 
 // Removed, forgotten and pushed again, at whatever moment: no IV comes twice.
 TEST_F(SaTest, AeadIvGoesOnEvenAfterTheSaWasForgotten) {
-  std::set<std::array<std::uint8_t, 8>> seen;
+  std::set<Bytes> seen;
   const auto draw = [&](Sa& sa, int count) {
-    for (int i = 0; i < count; ++i) {
-      std::array<std::uint8_t, 8> iv;
-      ASSERT_TRUE(sa.next_iv(iv));
-      EXPECT_TRUE(seen.insert(iv).second);
-    }
+    for (int i = 0; i < count; ++i) EXPECT_TRUE(seen.insert(next_iv(sa)).second);
   };
   const auto params = [](std::uint64_t id) {
     return parameters_for_test(Direction::kOutbound, Suite::kAesGcm128Icv16, id);
@@ -132,10 +209,7 @@ TEST(IvSpace, StartsAnewOnlyForNewSas) {
 TEST_F(SaTest, IvsOfTwoSasAreCountedApart) {
   const auto one = make(parameters_for_test(Direction::kOutbound, Suite::kAesGcm128Icv16, 1));
   const auto two = make(parameters_for_test(Direction::kOutbound, Suite::kAesGcm128Icv16, 2));
-  std::array<std::uint8_t, 8> a;
-  std::array<std::uint8_t, 8> b;
-  ASSERT_TRUE(one->next_iv(a) && two->next_iv(b));
-  EXPECT_EQ(a, b);  // another key
+  EXPECT_EQ(next_iv(*one), next_iv(*two));  // another key
 }
 
 TEST(IvCounter, EndsInsteadOfWrapping) {
@@ -152,14 +226,10 @@ TEST(IvCounter, EndsInsteadOfWrapping) {
 TEST(IvSpaceDeathTest, RefusesAnIncarnationThatCameAround) { EXPECT_DEATH(IvSpace(0x1000000), "CHECK failed"); }
 
 TEST_F(SaTest, CbcIvsNeverRepeatEvenWhenTheSaComesAgain) {
-  std::set<std::array<std::uint8_t, 16>> seen;
+  std::set<Bytes> seen;
   for (int again = 0; again < 3; ++again) {
     const auto sa = make(parameters_for_test(Direction::kOutbound, Suite::kAesCbc128HmacSha256));
-    for (int i = 0; i < 300; ++i) {
-      std::array<std::uint8_t, 16> iv;
-      ASSERT_TRUE(sa->next_iv(iv));
-      EXPECT_TRUE(seen.insert(iv).second);
-    }
+    for (int i = 0; i < 300; ++i) EXPECT_TRUE(seen.insert(next_iv(*sa)).second);
   }
 }
 
@@ -215,15 +285,15 @@ class SadTest : public SaTest {
 
 TEST_F(SadTest, FindsInboundBySpiAndBothAddresses) {
   EXPECT_EQ(sad_.install(inbound(1, Spi(1000))), nullptr);
-  ASSERT_NE(sad_.find_inbound(Spi(1000), peer_, dvipa_), nullptr);
-  EXPECT_EQ(sad_.find_inbound(Spi(1000), peer_, dvipa_)->id(), SaId(1));
-  EXPECT_EQ(sad_.find_inbound(Spi(1001), peer_, dvipa_), nullptr);
-  EXPECT_EQ(sad_.find_inbound(Spi(1000), dvipa_, dvipa_), nullptr);
-  EXPECT_EQ(sad_.find_inbound(Spi(1000), peer_, peer_), nullptr);
+  ASSERT_NE(sad_.find_inbound(Spi(1000), Protocol::kEsp, peer_, dvipa_), nullptr);
+  EXPECT_EQ(sad_.find_inbound(Spi(1000), Protocol::kEsp, peer_, dvipa_)->id(), SaId(1));
+  EXPECT_EQ(sad_.find_inbound(Spi(1001), Protocol::kEsp, peer_, dvipa_), nullptr);
+  EXPECT_EQ(sad_.find_inbound(Spi(1000), Protocol::kEsp, dvipa_, dvipa_), nullptr);
+  EXPECT_EQ(sad_.find_inbound(Spi(1000), Protocol::kEsp, peer_, peer_), nullptr);
   EXPECT_EQ(sad_.find_outbound(sad_.find(SaId(1))->tunnel()), nullptr);
   const auto removed = sad_.remove(SaId(1));
   ASSERT_NE(removed, nullptr);
-  EXPECT_EQ(sad_.find_inbound(Spi(1000), peer_, dvipa_), nullptr);
+  EXPECT_EQ(sad_.find_inbound(Spi(1000), Protocol::kEsp, peer_, dvipa_), nullptr);
   EXPECT_EQ(sad_.find(SaId(1)), nullptr);
   EXPECT_EQ(sad_.remove(SaId(1)), nullptr);
 }
@@ -251,7 +321,7 @@ TEST_F(SadTest, ARepeatedInstallationKeepsTheReplayWindow) {
   const Sa* repeated = again.get();
   EXPECT_EQ(sad_.install(std::move(again)).get(), repeated);
   EXPECT_EQ(sad_.find(SaId(1))->replay().newest(), SeqNo(5));
-  EXPECT_EQ(sad_.all().size(), 1u);
+  EXPECT_EQ(sad_.size(), 1u);
 }
 
 TEST_F(SadTest, ANewerInboundSaTakesThePlaceOfOneWithTheSameSpi) {
@@ -259,9 +329,55 @@ TEST_F(SadTest, ANewerInboundSaTakesThePlaceOfOneWithTheSameSpi) {
   const auto displaced = sad_.install(inbound(2, Spi(1000)));
   ASSERT_NE(displaced, nullptr);
   EXPECT_EQ(displaced->id(), SaId(1));
-  EXPECT_EQ(sad_.find_inbound(Spi(1000), peer_, dvipa_)->id(), SaId(2));
+  EXPECT_EQ(sad_.find_inbound(Spi(1000), Protocol::kEsp, peer_, dvipa_)->id(), SaId(2));
   EXPECT_EQ(sad_.find(SaId(1)), nullptr);
-  EXPECT_EQ(sad_.all().size(), 1u);
+  EXPECT_EQ(sad_.size(), 1u);
+}
+
+TEST_F(SadTest, AhAndEspAreSpacesOfTheirOwn) {
+  SaParameters p =
+      parameters_for_test(Direction::kInbound, {crypto::Cipher::kNone, crypto::Integrity::kHmacSha256}, 2);
+  p.protocol = Protocol::kAh;
+  p.spi = Spi(1000);
+  EXPECT_EQ(sad_.install(inbound(1, Spi(1000))), nullptr);
+  EXPECT_EQ(sad_.install(make(std::move(p))), nullptr);
+  EXPECT_EQ(sad_.find_inbound(Spi(1000), Protocol::kEsp, peer_, dvipa_)->id(), SaId(1));
+  EXPECT_EQ(sad_.find_inbound(Spi(1000), Protocol::kAh, peer_, dvipa_)->id(), SaId(2));
+}
+
+// RFC 3948: the NAT may give the peer another address and port between two packets.
+TEST_F(SadTest, FollowsAPeerBehindANat) {
+  SaParameters p = parameters_for_test(Direction::kInbound, Suite::kAesGcm128Icv16, 1);
+  p.udp_encapsulation = true;
+  p.remote_port = 1024;
+  (void)sad_.install(make(p));
+  const IpAddress elsewhere(0xcb007105);
+  Sa* sa = sad_.find_inbound(p.spi, Protocol::kEsp, elsewhere, dvipa_);
+  ASSERT_NE(sa, nullptr);
+  EXPECT_EQ(sad_.find_inbound(p.spi, Protocol::kEsp, elsewhere, peer_), nullptr);
+  EXPECT_FALSE(sa->moved({peer_, 1024}));
+  EXPECT_FALSE(sa->moved({elsewhere, 0}));  // did not come in UDP
+  EXPECT_TRUE(sa->moved({peer_, 1025}));
+  EXPECT_TRUE(sa->moved({elsewhere, 1024}));
+  sa->set_remote_endpoint({elsewhere, 1025});
+  EXPECT_FALSE(sa->moved({elsewhere, 1025}));
+  EXPECT_EQ(sa->remote_endpoint(), (Endpoint{elsewhere, 1025}));
+  EXPECT_EQ(sad_.find_inbound(p.spi, Protocol::kEsp, elsewhere, dvipa_), sa);
+  p.id = SaId(2);  // the same SPI under UDP is the same SA, wherever the peer is
+  EXPECT_EQ(sad_.install(make(p))->id(), SaId(1));
+  EXPECT_NE(sad_.remove(SaId(2)), nullptr);
+  EXPECT_EQ(sad_.size(), 0u);
+}
+
+TEST_F(SadTest, GivesEachSaOnce) {
+  std::set<std::uint64_t> seen;
+  for (std::uint64_t id = 1; id <= 20; ++id) {
+    (void)sad_.install(id % 2 == 0 ? inbound(id, Spi(1000 + static_cast<std::uint32_t>(id))) : outbound(id, "a"));
+  }
+  (void)sad_.remove(SaId(4));
+  sad_.for_each([&](const Sa& sa) { EXPECT_TRUE(seen.insert(sa.id().value()).second); });
+  EXPECT_EQ(seen.size(), 19u);
+  EXPECT_FALSE(seen.contains(4));
 }
 
 }  // namespace

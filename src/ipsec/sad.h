@@ -63,9 +63,7 @@ class Sad {
   };
   struct InboundHash {
     using is_transparent = void;
-    std::size_t operator()(const InboundKey& k) const {
-      return absl::HashOf(k.spi.value(), k.local.low());
-    }
+    std::size_t operator()(const InboundKey& k) const { return absl::HashOf(k.spi.value(), k.local.low()); }
     std::size_t operator()(const Sa* sa) const { return absl::HashOf(sa->spi().value(), sa->local().low()); }
   };
   /// Two SAs are equal when no packet could tell them apart.

@@ -52,10 +52,10 @@ inline constexpr std::size_t kRestoredHeader = 40;
 
 /// A plain IP packet in two pieces, because a super-segment is cut: fresh headers, payload where it lies.
 struct EncapRequest {
-  Sa* sa = nullptr;                           // outbound
-  SeqNo seq{};                                // not 0
-  std::span<const std::uint8_t> header{};     // first piece: the whole IP header chain at least
-  std::span<const std::uint8_t> payload{};    // second piece; may be empty
+  Sa* sa = nullptr;                         // outbound
+  SeqNo seq{};                              // not 0
+  std::span<const std::uint8_t> header{};   // first piece: the whole IP header chain at least
+  std::span<const std::uint8_t> payload{};  // second piece; may be empty
   /// Takes encap_size() bytes (and see kEsnTailroom); overlaps no piece. Gets the whole outer IP packet; with UDP
   /// encapsulation, what is behind the UDP header.
   std::uint8_t* out = nullptr;
@@ -93,7 +93,9 @@ struct DecapRequest {
 };
 
 /// Whether decapsulation cannot be done in place.
-[[nodiscard]] inline bool decap_needs_out(const Sa& sa, std::size_t offset) { return offset == 0 && sa.transport(); }
+[[nodiscard]] inline bool decap_needs_out(const Sa& sa, std::size_t offset) {
+  return offset == 0 && sa.transport();
+}
 
 /// Bytes of what encapsulation makes of an IP packet of `size` bytes that begins with `header` (whole headers; only
 /// looked at in transport mode): the size of the outer IP packet, or with UDP encapsulation of what is in UDP.

@@ -9,8 +9,6 @@
 #include <cstring>
 #include <vector>
 
-#include "ipsec/esp.h"
-#include "ipsec/peek.h"
 #include "ipsec/sa_for_test.h"
 
 namespace testudo::ipsec {
@@ -22,16 +20,18 @@ using crypto::Suite;
 /// A burst that can be encapsulated again and again.
 struct Load {
   Load(Suite suite, std::size_t inner_size)
-      : pair(suite), inner(inner_packet(inner_size)), size(encap_size(suite, inner_size)), train(size * kBurst) {
+      : pair(suite),
+        inner(inner_packet(inner_size)),
+        size(encap_size(*pair.out, inner, inner_size)),
+        train(size * kBurst) {
     for (std::size_t i = 0; i < kBurst; ++i) {
       out[i] = {.sa = pair.out.get(),
                 .seq = SeqNo(i + 1),
                 .header = std::span(inner).first(40),
                 .payload = std::span(inner).subspan(40),
-                .out = train.data() + i * size,
-                .drop = {}};
+                .out = train.data() + i * size};
     }
-    encap(*pair.engine, out);
+    pair.transforms->encap(out);
     sealed = train;
   }
   SaPair pair;
@@ -48,7 +48,7 @@ void per_packet(benchmark::State& state) {
 void encapsulate(benchmark::State& state, Suite suite) {
   Load load(suite, static_cast<std::size_t>(state.range(0)));
   for (auto _ : state) {
-    encap(*load.pair.engine, load.out);
+    load.pair.transforms->encap(load.out);
     benchmark::ClobberMemory();
   }
   per_packet(state);
@@ -63,10 +63,11 @@ void decapsulate(benchmark::State& state, Suite suite) {
     in[i].seq = SeqNo(i + 1);
     in[i].data = load.train.data() + i * load.size;
     in[i].size = static_cast<std::uint32_t>(load.size);
+    in[i].offset = 20;
   }
   for (auto _ : state) {
     std::memcpy(load.train.data(), load.sealed.data(), load.train.size());
-    decap(*load.pair.engine, in);
+    load.pair.transforms->decap(in);
     benchmark::ClobberMemory();
   }
   if (in[kBurst - 1].drop) state.SkipWithError("a packet was refused");
@@ -87,10 +88,11 @@ void look(benchmark::State& state, Suite suite) {
   std::array<PeekRequest, kBurst> requests;
   std::array<Peeked, kBurst> peeked;
   for (std::size_t i = 0; i < kBurst; ++i) {
-    requests[i] = {load.pair.in.get(), std::span(load.train).subspan(i * load.size, load.size)};
+    requests[i] = {
+        .sa = load.pair.in.get(), .packet = std::span(load.train).subspan(i * load.size, load.size), .offset = 20};
   }
   for (auto _ : state) {
-    peek(*load.pair.engine, requests, peeked);
+    load.pair.transforms->peek(requests, peeked);
     benchmark::DoNotOptimize(peeked);
   }
   if (peeked[kBurst - 1].kind != Peeked::Kind::kTcp) state.SkipWithError("a peek failed");
@@ -110,8 +112,8 @@ void raw_gcm(benchmark::State& state, bool encrypt) {
   std::array<std::uint8_t, 16> tag;
   for (auto _ : state) {
     for (std::size_t i = 0; i < kBurst; ++i) {
-      std::uint8_t* text = load.train.data() + i * load.size + 16;
-      crypt(&key, &context, text, text, load.size - 32, iv.data(), aad.data(), 8, tag.data(), tag.size());
+      std::uint8_t* text = load.train.data() + i * load.size + 36;
+      crypt(&key, &context, text, text, load.size - 52, iv.data(), aad.data(), 8, tag.data(), tag.size());
     }
     benchmark::ClobberMemory();
   }

@@ -25,10 +25,12 @@ Worker::Worker(const WorkerConfig& config, WorkerPorts ports, std::unique_ptr<ip
       commits_(config.self, config.incarnation, config.commits),
       owner_inbound_(config.owner_inbound,
                      {.transforms = *transforms_, .sad = sad_, .drops = drops_, .hash_key = config.hash_key}),
-      target_inbound_(config.target_inbound,
-                      {.transforms = *transforms_, .sad = sad_, .commits = commits_, .drops = drops_, .sink = *this}),
-      target_outbound_(config.target_outbound,
-                       {.transforms = *transforms_, .sad = sad_, .lessee = lessee_, .drops = drops_, .sink = *this}),
+      target_inbound_(
+          config.target_inbound,
+          {.transforms = *transforms_, .sad = sad_, .commits = commits_, .drops = drops_, .sink = *this}),
+      target_outbound_(
+          config.target_outbound,
+          {.transforms = *transforms_, .sad = sad_, .lessee = lessee_, .drops = drops_, .sink = *this}),
       cut_(std::make_unique_for_overwrite<std::uint8_t[]>(wire::kBurst * kCutSlot)) {
   const auto of = [](const std::unique_ptr<io::PacketPort>& port) { return port ? &port->counters() : nullptr; };
   counters_ = {.drops = &drops_,

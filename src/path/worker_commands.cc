@@ -42,8 +42,8 @@ void Worker::apply(InstallSa& command) {
   ipsec::Sa& sa = *sad_.find(id);
   const bool owned = command.owner == config_.self;
   if (sa.inbound()) {
-    commits_.add_sa(id,
-                    {.dvipa = sa.local(), .epoch = command.epoch, .owner = command.owner, .window = sa.replay_window()});
+    commits_.add_sa(
+        id, {.dvipa = sa.local(), .epoch = command.epoch, .owner = command.owner, .window = sa.replay_window()});
     if (owned) owner_inbound_.sa_installed(sa);
     target_inbound_.sa_installed(sa, now_);
     return;

@@ -156,7 +156,7 @@ TEST(Inbound, ChecksThePadding) {
                   {{"right", packet(1, text({1, 2, 2, 4})), kOwnerData, std::nullopt, {{1, true}}},
                    {"not 1, 2", packet(2, text({1, 1, 2, 4})), kOwnerData, Drop::kBadPadding, {{2, true}}},
                    {"longer than all", packet(3, text({1, 2, 255, 4})), kOwnerData, Drop::kBadPadding, {{3, true}}},
-                   {"dummy", packet(4, text({1, 2, 2, 59})), kOwnerData, Drop::kUnsupported, {{4, true}}}});
+                   {"dummy", packet(4, text({1, 2, 2, 59})), kOwnerData, Drop::kDummy, {{4, true}}}});
 }
 
 TEST(Inbound, TakesTheHighHalfFromTheOwner) {

@@ -128,8 +128,7 @@ class InboundWorld final : public InboundSink {
   }
 
   /// An inner TCP packet to port 443 of the DVIPA.
-  static Bytes inner(std::uint32_t number, IpAddress from = IpAddress(0x0a000001),
-                     IpAddress to = kInboundDvipa) {
+  static Bytes inner(std::uint32_t number, IpAddress from = IpAddress(0x0a000001), IpAddress to = kInboundDvipa) {
     Bytes bytes = ipsec::inner_packet(200);
     wire::build_ipv4(std::span(bytes).first<20>(), {.source = from, .destination = to, .protocol = 6}, 180);
     bytes[199] = static_cast<std::uint8_t>(number);

@@ -359,8 +359,8 @@ TEST(Outbound, WritesAnOuterHeaderForRawEsp) {
     EXPECT_EQ(ip->protocol(), wire::kProtocolEsp);
     EXPECT_EQ(ip->source(), kDvipa);
     EXPECT_EQ(ip->destination(), kPeer);
-    EXPECT_EQ(ip->header().traffic_class, 0xb8);  // DSCP kept, ECN not (ipsec/esp.h)
-    EXPECT_EQ(s.traffic_class, 0xb8);
+    EXPECT_EQ(ip->header().traffic_class, 0xbb);  // DSCP and ECN are copied
+    EXPECT_EQ(s.traffic_class, 0xbb);
     EXPECT_NE(ip->header().id.host(), id);
     id = ip->header().id.host();
   }

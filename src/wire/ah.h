@@ -3,8 +3,8 @@
 //
 //   if (const wire::AhHeader* ah = wire::parse_ah(ip->payload())) find(ah->spi(), …, ah->size());
 //
-// Behind the fixed part lie the ICV (with AES-GMAC its IV before it, RFC 4543 section 4) and, where the header would
-// not end at a multiple of 4 bytes in IPv4 or 8 in IPv6, padding.
+// Behind the fixed part lie the ICV (with AES-GMAC its IV before it, RFC 4543 section 4) and, where the header
+// would not end at a multiple of 4 bytes in IPv4 or 8 in IPv6, padding.
 #pragma once
 
 #include <cstddef>
