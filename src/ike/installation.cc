@@ -8,6 +8,7 @@
 
 #include "base/check.h"
 #include "ike/sa_message.h"
+#include "xcf/address_field.h"
 
 namespace testudo::ike {
 namespace {
@@ -17,10 +18,10 @@ constexpr std::size_t kUnacknowledgedMax = 65'536;
 
 /// What makes two filters rivals: where and what they match.
 std::string key_of(const xcf::v1::Filter& f) {
-  return fmt::format("{} {} {:x}/{} {:x}/{} {} {}-{} {}-{}", f.outbound(), f.priority(), f.source(),
-                     f.source_prefix(), f.destination(), f.destination_prefix(), f.protocol(),
-                     f.source_port_first(), f.source_port_last(), f.destination_port_first(),
-                     f.destination_port_last());
+  return fmt::format(
+      "{} {} {}/{} {}/{} {} {}-{} {}-{}", f.outbound(), f.priority(), xcf::address_of(f.source()).to_string(),
+      f.source_prefix(), xcf::address_of(f.destination()).to_string(), f.destination_prefix(), f.protocol(),
+      f.source_port_first(), f.source_port_last(), f.destination_port_first(), f.destination_port_last());
 }
 
 bool same_effect(const xcf::v1::Filter& a, const xcf::v1::Filter& b) {
@@ -251,7 +252,7 @@ void Installation::daemon_restarted() {
 xcf::v1::Install Installation::begin() {
   xcf::v1::Install install;
   install.set_number(next_number_++);
-  install.set_dvipa(dvipa_.value());
+  install.set_dvipa(dvipa_.to_bytes());
   install.set_epoch(epoch_.value());
   return install;
 }
@@ -294,7 +295,7 @@ void Installation::member_down(const std::string& node) {
 
 std::optional<std::string> Installation::acknowledged(const std::string& node, const xcf::v1::Ack& ack) {
   const auto member = members_.find(node);
-  if (member == members_.end() || ack.epoch() != epoch_.value() || ack.dvipa() != dvipa_.value())
+  if (member == members_.end() || ack.epoch() != epoch_.value() || xcf::address_of(ack.dvipa()) != dvipa_)
     return std::nullopt;
   const auto sent = member->second.unacknowledged.extract(ack.number());
   if (sent.empty()) return std::nullopt;
@@ -308,11 +309,11 @@ std::optional<std::string> Installation::acknowledged(const std::string& node, c
 
 std::optional<xcf::v1::Install> Installation::answer(const std::string& node, const xcf::v1::Pull& pull) {
   const auto member = members_.find(node);
-  if (member == members_.end() || pull.epoch() != epoch_.value() || pull.dvipa() != dvipa_.value())
+  if (member == members_.end() || pull.epoch() != epoch_.value() || xcf::address_of(pull.dvipa()) != dvipa_)
     return std::nullopt;
   xcf::v1::Install install = begin();
   const ipsec::SaParameters* sa = find(SaName{Spi(pull.spi()), dvipa_});
-  if (sa != nullptr && sa->remote.value() == pull.remote()) *install.add_sas() = sa_to_message(*sa);
+  if (sa != nullptr && sa->remote == xcf::address_of(pull.remote())) *install.add_sas() = sa_to_message(*sa);
   note_sent(member->second, install);
   return install;
 }

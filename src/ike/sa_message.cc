@@ -3,10 +3,10 @@
 
 #include <fmt/format.h>
 
-#include <limits>
 #include <string>
 
 #include "base/secret.h"
+#include "xcf/address_field.h"
 
 namespace testudo::ike {
 namespace {
@@ -47,12 +47,22 @@ Result<void> check_ports(const xcf::v1::Sa& m) {
   return {};
 }
 
+Result<void> check_addresses(const xcf::v1::Sa& m) {
+  const auto local = xcf::host_address(m.local(), "local");
+  const auto remote = xcf::host_address(m.remote(), "remote");
+  for (const auto& address : {local, remote}) {
+    if (!address) return fail(fmt::format("SA {:#x}: {}", m.id(), address.error().message));
+  }
+  if (local->is_v4() == remote->is_v4()) return {};
+  return fail(fmt::format("SA {:#x}: its addresses {} and {} are of two families", m.id(), local->to_string(),
+                          remote->to_string()));
+}
+
 Result<void> check_sa(const xcf::v1::Sa& m) {
   if (m.id() == 0) return fail("SA without an id");
   if (m.spi() < kSpiMin)
     return fail(fmt::format("SA {:#x}: SPI {} is reserved; it must be at least 256", m.id(), m.spi()));
-  if (m.local() == 0 || m.remote() == 0)
-    return fail(fmt::format("SA {:#x}: local or remote address is missing", m.id()));
+  if (auto checked = check_addresses(m); !checked) return checked;
   const std::optional<crypto::Suite> known = crypto::suite_of_number(m.suite());
   if (!known) return fail(fmt::format("SA {:#x}: suite {} is unknown to this version", m.id(), m.suite()));
   const crypto::SuiteSizes& suite = crypto::sizes(*known);
@@ -70,10 +80,13 @@ Result<void> check_sa(const xcf::v1::Sa& m) {
   return check_ports(m);
 }
 
-Result<void> check_prefix(std::uint32_t address, std::uint32_t length, const char* which) {
-  if (length > 32) return fail(fmt::format("filter: {} prefix length {} is above 32", which, length));
-  const std::uint32_t host_bits = length == 32 ? 0 : std::numeric_limits<std::uint32_t>::max() >> length;
-  if ((address & host_bits) != 0) return fail(fmt::format("filter: {} address has bits behind its prefix", which));
+Result<void> check_prefix(const std::string& field, std::uint32_t length, const char* which) {
+  const auto address = IpAddress::from_bytes(field);
+  if (!address) return fail(fmt::format("filter: {} address: {}", which, address.error().message));
+  if (length > address->bits())
+    return fail(fmt::format("filter: {} prefix length {} is above {}", which, length, address->bits()));
+  if (address->masked(length) != *address)
+    return fail(fmt::format("filter: {} address has bits behind its prefix", which));
   return {};
 }
 
@@ -89,8 +102,8 @@ xcf::v1::Sa sa_to_message(const ipsec::SaParameters& sa) {
   m.set_id(sa.id.value());
   m.set_outbound(sa.direction == ipsec::Direction::kOutbound);
   m.set_spi(sa.spi.value());
-  m.set_local(sa.local.value());
-  m.set_remote(sa.remote.value());
+  m.set_local(sa.local.to_bytes());
+  m.set_remote(sa.remote.to_bytes());
   m.set_udp_encapsulation(sa.udp_encapsulation);
   m.set_local_port(sa.local_port);
   m.set_remote_port(sa.remote_port);
@@ -110,8 +123,8 @@ Result<ipsec::SaParameters> sa_from_message(const xcf::v1::Sa& m) {
       .id = SaId(m.id()),
       .direction = m.outbound() ? ipsec::Direction::kOutbound : ipsec::Direction::kInbound,
       .spi = Spi(m.spi()),
-      .local = IpAddress(m.local()),
-      .remote = IpAddress(m.remote()),
+      .local = xcf::address_of(m.local()),
+      .remote = xcf::address_of(m.remote()),
       .udp_encapsulation = m.udp_encapsulation(),
       .local_port = static_cast<std::uint16_t>(m.local_port()),
       .remote_port = static_cast<std::uint16_t>(m.remote_port()),
@@ -134,6 +147,8 @@ Result<void> check_filter(const xcf::v1::Filter& filter) {
     return fail(fmt::format("filter: tunnel name has more than {} bytes", kTunnelNameMax));
   }
   if (filter.protocol() > 255) return fail(fmt::format("filter: IP protocol {} is above 255", filter.protocol()));
+  if (filter.source().size() != filter.destination().size())
+    return fail("filter: source and destination are of two families");
   for (const auto& checked : {
            check_prefix(filter.source(), filter.source_prefix(), "source"),
            check_prefix(filter.destination(), filter.destination_prefix(), "destination"),
@@ -146,13 +161,14 @@ Result<void> check_filter(const xcf::v1::Filter& filter) {
 }
 
 Result<void> check_install(const xcf::v1::Install& install) {
-  if (install.dvipa() == 0) return fail("Install without a DVIPA");
+  const auto dvipa = xcf::host_address(install.dvipa(), "DVIPA's");
+  if (!dvipa) return fail(fmt::format("Install: {}", dvipa.error().message));
   if (install.epoch() == 0) return fail("Install without an epoch");
   for (const xcf::v1::Sa& sa : install.sas()) {
     if (auto checked = check_sa(sa); !checked) return checked;
     if (sa.local() != install.dvipa()) {
       return fail(fmt::format("SA {:#x}: its local address {} is not the DVIPA {} of its Install", sa.id(),
-                              IpAddress(sa.local()).to_string(), IpAddress(install.dvipa()).to_string()));
+                              xcf::address_of(sa.local()).to_string(), dvipa->to_string()));
     }
   }
   for (const xcf::v1::Filter& filter : install.filters()) {

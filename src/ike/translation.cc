@@ -5,12 +5,13 @@
 
 #include <algorithm>
 #include <array>
-#include <bit>
+#include <span>
 #include <string_view>
 
 #include "base/secret.h"
 #include "bridge.pb.h"
 #include "ike/sa_message.h"
+#include "xcf/address_field.h"
 
 namespace testudo::ike {
 namespace {
@@ -108,7 +109,7 @@ Result<void> check(const bridge::AddSa& m) {
 std::uint32_t priority_of(const bridge::Policy& m, std::uint8_t source_length, std::uint8_t destination_length) {
   const std::uint32_t base = 100'000 * (1 + std::min(m.class_(), 7U));
   if (m.manual_priority() != 0) return base + std::min(m.manual_priority(), 49'999U);
-  std::uint32_t value = base + 99'000 - 256U * (source_length + destination_length);
+  std::uint32_t value = base + 99'000 - 190U * (source_length + destination_length);
   if (m.source().protocol() != 0) value -= 64;
   if (m.source().first_port() != 0 || m.source().last_port() != 65'535) value -= 32;
   if (m.destination().first_port() != 0 || m.destination().last_port() != 65'535) value -= 32;
@@ -127,9 +128,9 @@ xcf::v1::Filter filter_of(const bridge::Policy& m, const IpPrefix& source, const
   xcf::v1::Filter filter;
   filter.set_outbound(m.direction() == bridge::Policy::OUT);
   filter.set_priority(priority_of(m, source.length, destination.length));
-  filter.set_source(source.address.value());
+  filter.set_source(source.address.to_bytes());
   filter.set_source_prefix(source.length);
-  filter.set_destination(destination.address.value());
+  filter.set_destination(destination.address.to_bytes());
   filter.set_destination_prefix(destination.length);
   filter.set_protocol(m.source().protocol() != 0 ? m.source().protocol() : m.destination().protocol());
   std::uint32_t first = 0, last = 0;
@@ -161,13 +162,24 @@ Result<void> check(const bridge::Policy& m) {
     return fail(fmt::format("policy of mode {} is not supported: set mode = tunnel", m.mode()));
   }
   for (const bridge::Selector* selector : {&m.source(), &m.destination()}) {
-    if (selector->first() > selector->last())
-      return fail("traffic selector with its addresses the wrong way round");
+    const auto first = IpAddress::from_bytes(selector->first()), last = IpAddress::from_bytes(selector->last());
+    for (const auto& address : {first, last}) {
+      if (!address) return fail(fmt::format("traffic selector: {}", address.error().message));
+    }
+    if (first->is_v4() != last->is_v4()) return fail("traffic selector with its ends in two families");
+    if (*first > *last) return fail("traffic selector with its addresses the wrong way round");
     if (selector->protocol() > 255) return fail("traffic selector with an IP protocol above 255");
     if (selector->first_port() > 65'535 || selector->last_port() > 65'535)
       return fail("traffic selector with a port above 65535");
   }
   return {};
+}
+
+/// The next address of the same family; the caller knows that there is one.
+IpAddress after(IpAddress address) {
+  auto bytes = address.bytes();
+  for (std::size_t i = bytes.size(); i-- > 0 && ++bytes[i] == 0;) continue;
+  return IpAddress(std::span<const std::uint8_t, 16>(bytes));
 }
 
 }  // namespace
@@ -198,15 +210,14 @@ std::string tunnel_name(const std::string& connection, std::uint32_t reqid, std:
 
 std::vector<IpPrefix> prefixes_of(IpAddress first, IpAddress last) {
   std::vector<IpPrefix> prefixes;
-  std::uint64_t next = first.value();
-  const std::uint64_t end = std::uint64_t{last.value()} + 1;
-  while (next < end) {
+  if (first.is_v4() != last.is_v4()) return prefixes;
+  while (first <= last) {
     // The largest block that starts here, is aligned, and does not reach beyond the end.
-    const int aligned = next == 0 ? 32 : std::min(32, std::countr_zero(next));
-    const int fits = static_cast<int>(std::bit_width(end - next)) - 1;
-    const int bits = std::min(aligned, fits);
-    prefixes.push_back({IpAddress(static_cast<std::uint32_t>(next)), static_cast<std::uint8_t>(32 - bits)});
-    next += std::uint64_t{1} << bits;
+    IpPrefix block{first, 0};
+    while (first.masked(block.length) != first || block.last() > last) ++block.length;
+    prefixes.push_back(block);
+    if (block.last() == last) break;  // the next address may not exist
+    first = after(block.last());
   }
   return prefixes;
 }
@@ -221,8 +232,8 @@ Result<ipsec::SaParameters> translate(const bridge::AddSa& m, std::uint32_t gene
       .id = {},
       .direction = m.inbound() ? ipsec::Direction::kInbound : ipsec::Direction::kOutbound,
       .spi = Spi(m.id().spi()),
-      .local = IpAddress(local.address()),
-      .remote = IpAddress(remote.address()),
+      .local = xcf::address_of(local.address()),
+      .remote = xcf::address_of(remote.address()),
       .udp_encapsulation = m.encapsulation(),  // a port of 4500 alone says nothing
       .local_port = static_cast<std::uint16_t>(m.encapsulation() ? local.port() : 4500),
       .remote_port = static_cast<std::uint16_t>(m.encapsulation() ? remote.port() : 4500),
@@ -247,13 +258,14 @@ Result<Policy> translate(const bridge::Policy& m, std::uint32_t generation) {
   constexpr std::uint32_t kTrap = 2;
   constexpr std::size_t kFiltersMax = 64;
   Policy policy;
-  if (m.direction() == bridge::Policy::IN) policy.dvipa = IpAddress(m.sa_destination().address());
-  if (m.direction() == bridge::Policy::OUT) policy.dvipa = IpAddress(m.sa_source().address());
+  if (m.direction() == bridge::Policy::IN) policy.dvipa = xcf::address_of(m.sa_destination().address());
+  if (m.direction() == bridge::Policy::OUT) policy.dvipa = xcf::address_of(m.sa_source().address());
   const bool ours = m.direction() == bridge::Policy::IN || m.direction() == bridge::Policy::OUT;
   if (!ours || m.class_() == kTrap) return policy;
   if (auto checked = check(m); !checked) return tl::unexpected(checked.error());
-  const auto sources = prefixes_of(IpAddress(m.source().first()), IpAddress(m.source().last()));
-  const auto destinations = prefixes_of(IpAddress(m.destination().first()), IpAddress(m.destination().last()));
+  const auto sources = prefixes_of(xcf::address_of(m.source().first()), xcf::address_of(m.source().last()));
+  const auto destinations =
+      prefixes_of(xcf::address_of(m.destination().first()), xcf::address_of(m.destination().last()));
   if (sources.size() * destinations.size() > kFiltersMax) {
     return fail(
         fmt::format("traffic selectors make {} filters, more than {}: use prefixes in local_ts and remote_ts",

@@ -34,7 +34,8 @@ Result<crypto::Suite> suite_of(std::uint32_t encryption, std::size_t encryption_
 /// `generation` 1, the name ends in the generation, "cluster{1}@1", so that no filter leads to another peer's SA.
 [[nodiscard]] std::string tunnel_name(const std::string& connection, std::uint32_t reqid, std::uint32_t generation);
 
-/// The smallest list of prefixes that covers exactly [first, last], ascending. At most 62.
+/// The smallest list of prefixes that covers exactly [first, last], ascending. At most 62, of IPv6 254.
+/// Empty when the two are of different families.
 [[nodiscard]] std::vector<IpPrefix> prefixes_of(IpAddress first, IpAddress last);
 
 /// An SA without its id.

@@ -69,9 +69,9 @@ TEST(Translation, RefusalNamesTheProposal) {
 
 bridge::AddSa add_sa() {
   bridge::AddSa m;
-  m.mutable_id()->mutable_source()->set_address(0xc6336401);  // 198.51.100.1
+  m.mutable_id()->mutable_source()->set_address(IpAddress(0xc6336401).to_bytes());  // 198.51.100.1
   m.mutable_id()->mutable_source()->set_port(40000);
-  m.mutable_id()->mutable_destination()->set_address(0xc0000264);  // 192.0.2.100
+  m.mutable_id()->mutable_destination()->set_address(IpAddress(0xc0000264).to_bytes());  // 192.0.2.100
   m.mutable_id()->mutable_destination()->set_port(4500);
   m.mutable_id()->set_spi(0xc1234567);
   m.mutable_id()->set_protocol(50);
@@ -150,7 +150,8 @@ const RefusedSa kRefusedSas[] = {
     {"BEET", [](bridge::AddSa& m) { m.set_mode(3); }, "mode = tunnel"},
     {"IPComp", [](bridge::AddSa& m) { m.set_ipcomp(2); }, "ipcomp = no"},
     {"reserved SPI", [](bridge::AddSa& m) { m.mutable_id()->set_spi(255); }, "reserved"},
-    {"no remote", [](bridge::AddSa& m) { m.mutable_id()->mutable_source()->set_address(0); }, "missing"},
+    {"no remote", [](bridge::AddSa& m) { m.mutable_id()->mutable_source()->clear_address(); },
+     "remote address is missing"},
     {"port", [](bridge::AddSa& m) { m.mutable_id()->mutable_source()->set_port(70000); }, "above 65535"},
     {"no port", [](bridge::AddSa& m) { m.mutable_id()->mutable_source()->set_port(0); }, "without ports"},
     {"huge window", [](bridge::AddSa& m) { m.set_replay_window(1U << 30); }, "replay window"},
@@ -178,14 +179,16 @@ bridge::Policy policy(bridge::Policy::Direction direction) {
   m.set_connection("clients");
   bridge::Selector* dvipa = direction == bridge::Policy::OUT ? m.mutable_source() : m.mutable_destination();
   bridge::Selector* peer = direction == bridge::Policy::OUT ? m.mutable_destination() : m.mutable_source();
-  dvipa->set_first(0xc0000264);
-  dvipa->set_last(0xc0000264);
-  peer->set_first(0xc6336401);
-  peer->set_last(0xc6336401);
+  dvipa->set_first(IpAddress(0xc0000264).to_bytes());
+  dvipa->set_last(IpAddress(0xc0000264).to_bytes());
+  peer->set_first(IpAddress(0xc6336401).to_bytes());
+  peer->set_last(IpAddress(0xc6336401).to_bytes());
   dvipa->set_last_port(65535);
   peer->set_last_port(65535);
-  (direction == bridge::Policy::OUT ? m.mutable_sa_source() : m.mutable_sa_destination())->set_address(0xc0000264);
-  (direction == bridge::Policy::OUT ? m.mutable_sa_destination() : m.mutable_sa_source())->set_address(0xc6336401);
+  (direction == bridge::Policy::OUT ? m.mutable_sa_source() : m.mutable_sa_destination())
+      ->set_address(IpAddress(0xc0000264).to_bytes());
+  (direction == bridge::Policy::OUT ? m.mutable_sa_destination() : m.mutable_sa_source())
+      ->set_address(IpAddress(0xc6336401).to_bytes());
   return m;
 }
 
@@ -198,7 +201,7 @@ TEST(Translation, OutboundPolicyNamesTheTunnel) {
   EXPECT_TRUE(f.outbound());
   EXPECT_EQ(f.action(), xcf::v1::Filter::PROTECT);
   EXPECT_EQ(f.tunnel(), "clients{7}");
-  EXPECT_EQ(f.source(), 0xc0000264);
+  EXPECT_EQ(f.source(), IpAddress(0xc0000264).to_bytes());
   EXPECT_EQ(f.source_prefix(), 32U);
   EXPECT_EQ(f.destination_port_last(), 65535U);
 }
@@ -230,14 +233,14 @@ TEST(Translation, PassAndDropPolicies) {
 
 TEST(Translation, MoreSpecificAndMoreImportantPoliciesComeFirst) {
   bridge::Policy host = policy(bridge::Policy::OUT), network = host, port = host, pass = host, manual = host;
-  network.mutable_destination()->set_first(0xc6336400);
-  network.mutable_destination()->set_last(0xc63364ff);
+  network.mutable_destination()->set_first(IpAddress(0xc6336400).to_bytes());
+  network.mutable_destination()->set_last(IpAddress(0xc63364ff).to_bytes());
   port.mutable_source()->set_protocol(6);
   port.mutable_source()->set_first_port(80);
   port.mutable_source()->set_last_port(80);
   pass.set_class_(0);
-  pass.mutable_destination()->set_first(0);
-  pass.mutable_destination()->set_last(0xffffffff);
+  pass.mutable_destination()->set_first(IpAddress(0).to_bytes());
+  pass.mutable_destination()->set_last(IpAddress(0xffffffff).to_bytes());
   manual.set_manual_priority(1);
   const auto priority = [](const bridge::Policy& m) { return translate(m, 0)->filters.at(0).priority(); };
   EXPECT_LT(priority(host), priority(network));
@@ -249,13 +252,13 @@ TEST(Translation, MoreSpecificAndMoreImportantPoliciesComeFirst) {
 
 TEST(Translation, ARangeThatMakesTooManyFiltersIsRefused) {
   bridge::Policy m = policy(bridge::Policy::OUT);
-  m.mutable_source()->set_first(1);
-  m.mutable_source()->set_last(0xfffffffe);
-  m.mutable_destination()->set_first(1);
-  m.mutable_destination()->set_last(0xfffffffe);
+  m.mutable_source()->set_first(IpAddress(1).to_bytes());
+  m.mutable_source()->set_last(IpAddress(0xfffffffe).to_bytes());
+  m.mutable_destination()->set_first(IpAddress(1).to_bytes());
+  m.mutable_destination()->set_last(IpAddress(0xfffffffe).to_bytes());
   EXPECT_THAT(translate(m, 0).error().message, HasSubstr("use prefixes"));
-  m.mutable_destination()->set_first(5);
-  m.mutable_destination()->set_last(4);
+  m.mutable_destination()->set_first(IpAddress(5).to_bytes());
+  m.mutable_destination()->set_last(IpAddress(4).to_bytes());
   EXPECT_THAT(translate(m, 0).error().message, HasSubstr("wrong way round"));
 }
 
@@ -280,7 +283,7 @@ RC_GTEST_PROP(Translation, PrefixesCoverARangeExactlyAndInOrder, (std::uint32_t 
   const auto prefixes = prefixes_of(IpAddress(first), IpAddress(last));
   RC_ASSERT(prefixes.size() <= 62U);
   for (const IpPrefix& p : prefixes) {
-    RC_ASSERT(p.address.value() == next);
+    RC_ASSERT(p.address.v4() == next);
     const std::uint64_t size = std::uint64_t{1} << (32 - p.length);
     RC_ASSERT(next % size == 0U);
     next += size;

@@ -143,7 +143,7 @@ xcf::v1::Hello Node::hello() const {
   hello.set_cluster(config_.cluster);
   hello.set_node(config_.name);
   hello.set_node_id(membership_.identity()->id.value());
-  hello.set_xcf_address(config_.xcf.address.value());
+  hello.set_xcf_address(config_.xcf.address.to_bytes());
   hello.set_data_port(config_.xcf.data_port);
   hello.set_fast_port(config_.xcf.fast_port);
   hello.set_ipsec(true);

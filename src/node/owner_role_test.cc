@@ -12,6 +12,7 @@
 #include "facility/memory/memory_facility.h"
 #include "facility/memory/memory_store.h"
 #include "node/world_for_test.h"
+#include "xcf/address_field.h"
 
 namespace testudo::node {
 namespace {
@@ -81,7 +82,7 @@ class OwnerRoleTest : public testing::Test {
   }
   void report(SaId sa, std::uint64_t bytes, std::uint64_t packets, Epoch under) {
     xcf::v1::LifesizeReport message;
-    message.set_dvipa(kDvipa.value());
+    message.set_dvipa(kDvipa.to_bytes());
     message.set_epoch(under.value());
     auto& used = *message.add_used();
     used.set_sa(sa.value());
@@ -145,7 +146,7 @@ TEST_F(OwnerRoleTest, BringsANewMemberUpToDate) {
   ASSERT_GE(sent.size(), 2u);
   ASSERT_TRUE(sent[0].message.has_vipa_list());
   const auto& dvipa = sent[0].message.vipa_list().dvipas(0);
-  EXPECT_EQ(IpAddress(dvipa.address()), kDvipa);
+  EXPECT_EQ(xcf::address_of(dvipa.address()), kDvipa);
   EXPECT_EQ(Epoch(dvipa.epoch()), epoch);
   EXPECT_THAT(dvipa.ports(), ElementsAre(443));
   const auto& install = sent[1].message.install();
@@ -292,10 +293,10 @@ TEST_F(OwnerRoleTest, AnswersPulls) {
   const SaId id = add(Direction::kInbound, 0x1001);
   bus.take();
   xcf::v1::Pull pull;
-  pull.set_dvipa(kDvipa.value());
+  pull.set_dvipa(kDvipa.to_bytes());
   pull.set_epoch(epoch.value());
   pull.set_spi(0x1001);
-  pull.set_remote(kPeer.value());
+  pull.set_remote(kPeer.to_bytes());
   role.pull("t1", pull);
   auto sent = bus.take();
   ASSERT_THAT(sent, SizeIs(1));
@@ -363,7 +364,7 @@ TEST_F(OwnerRoleTest, StopsWhenItLosesTheDvipa) {
 TEST_F(OwnerRoleTest, TakesListenersOfItsEpoch) {
   target("t1", 2);
   xcf::v1::ListenerUpdate update;
-  update.set_dvipa(kDvipa.value());
+  update.set_dvipa(kDvipa.to_bytes());
   update.set_epoch(epoch.value() - 1);
   update.set_port(443);
   update.set_listening(true);

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "base/drop.h"
+#include "xcf/address_field.h"
 
 namespace testudo::node {
 namespace {
@@ -36,8 +37,8 @@ std::string port_range(std::uint32_t first, std::uint32_t last) {
   return first == last ? std::to_string(first) : fmt::format("{}-{}", first, last);
 }
 
-std::string prefix(std::uint32_t address, std::uint32_t length) {
-  return IpPrefix{IpAddress(address), static_cast<std::uint8_t>(length)}.to_string();
+std::string prefix(const std::string& address, std::uint32_t length) {
+  return IpPrefix{xcf::address_of(address), static_cast<std::uint8_t>(length)}.to_string();
 }
 
 json filter_json(const xcf::v1::Filter& filter, IpAddress dvipa) {

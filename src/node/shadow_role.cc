@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "ike/sa_message.h"
+#include "xcf/address_field.h"
 
 namespace testudo::node {
 namespace {
@@ -21,7 +22,11 @@ void ShadowRole::vipa_list(const xcf::v1::Hello& from, const xcf::v1::VipaList& 
   std::set<IpAddress> named;
   bool changed = false;
   for (const xcf::v1::Dvipa& record : list.dvipas()) {
-    named.insert(IpAddress(record.address()));
+    if (const auto address = xcf::host_address(record.address(), "DVIPA's"); !address) {
+      parts_.log.warning("VIPAList of {}: {}", from.node(), address.error().message);
+      continue;
+    }
+    named.insert(xcf::address_of(record.address()));
     changed |= learn(from, record);
   }
   std::vector<IpAddress> gone;
@@ -39,7 +44,7 @@ void ShadowRole::vipa_list(const xcf::v1::Hello& from, const xcf::v1::VipaList& 
 }
 
 bool ShadowRole::learn(const xcf::v1::Hello& from, const xcf::v1::Dvipa& record) {
-  const IpAddress address(record.address());
+  const IpAddress address = xcf::address_of(record.address());
   const Epoch epoch(record.epoch());
   Epoch& newest = newest_epochs_[address];
   if (epoch < newest) {
@@ -78,7 +83,7 @@ void ShadowRole::forget(IpAddress address) {
 // ---- SAs and filters (spec B4, B5) ----
 
 std::string ShadowRole::why_refused(const xcf::v1::Hello& from, const xcf::v1::Install& install) const {
-  const IpAddress address(install.dvipa());
+  const IpAddress address = xcf::address_of(install.dvipa());
   const auto found = dvipas_.find(address);
   if (found == dvipas_.end()) return fmt::format("{} is no DVIPA that this node knows", address.to_string());
   if (found->second.owner != from.node() || found->second.epoch != Epoch(install.epoch())) {
@@ -97,7 +102,7 @@ void ShadowRole::install(const xcf::v1::Hello& from, xcf::v1::Install install) {
   ack.set_epoch(install.epoch());
   ack.set_refused(why_refused(from, install));
   if (ack.refused().empty()) {
-    if (const auto done = apply(dvipas_.at(IpAddress(install.dvipa())), install); !done) {
+    if (const auto done = apply(dvipas_.at(xcf::address_of(install.dvipa())), install); !done) {
       ack.set_refused(done.error().message);
     }
   }
@@ -107,7 +112,7 @@ void ShadowRole::install(const xcf::v1::Hello& from, xcf::v1::Install install) {
 }
 
 Result<void> ShadowRole::apply(Dvipa& dvipa, const xcf::v1::Install& install) {
-  const IpAddress address(install.dvipa());
+  const IpAddress address = xcf::address_of(install.dvipa());
   const Time now = parts_.executor.now();
   if (install.replace_all()) drop_unlisted(address, dvipa, install);
   Result<void> result;
@@ -147,16 +152,16 @@ void ShadowRole::unknown_spi(IpAddress address, Spi spi, IpAddress remote) {
   entry->second = now;
   xcf::v1::Envelope envelope;
   xcf::v1::Pull& pull = *envelope.mutable_pull();
-  pull.set_dvipa(address.value());
+  pull.set_dvipa(address.to_bytes());
   pull.set_epoch(found->second.epoch.value());
   pull.set_spi(spi.value());
-  pull.set_remote(remote.value());
+  pull.set_remote(remote.to_bytes());
   parts_.bus.send(found->second.owner, envelope);
 }
 
 void ShadowRole::refused(const std::string& node, const xcf::v1::Refused& refused) {
   parts_.log.warning("{} refused our {} for {}: it knows epoch {}", node, refused.what(),
-                     IpAddress(refused.dvipa()).to_string(), refused.epoch());
+                     xcf::address_of(refused.dvipa()).to_string(), refused.epoch());
 }
 
 // ---- listeners (spec A4) ----
@@ -177,7 +182,7 @@ void ShadowRole::tell_listeners(IpAddress address, Dvipa& dvipa) {
   const auto tell = [&](std::uint16_t port, bool listening) {
     xcf::v1::Envelope envelope;
     xcf::v1::ListenerUpdate& update = *envelope.mutable_listener();
-    update.set_dvipa(address.value());
+    update.set_dvipa(address.to_bytes());
     update.set_epoch(dvipa.epoch.value());
     update.set_port(port);
     update.set_listening(listening);
@@ -212,7 +217,7 @@ void ShadowRole::used(const std::vector<LocalSas::Use>& uses) {
     const auto found = dvipas_.find(use.dvipa);
     if (found == dvipas_.end()) continue;
     xcf::v1::LifesizeReport& report = *reports[use.dvipa].mutable_lifesize();
-    report.set_dvipa(use.dvipa.value());
+    report.set_dvipa(use.dvipa.to_bytes());
     report.set_epoch(found->second.epoch.value());
     auto& entry = *report.add_used();
     entry.set_sa(use.sa.value());

@@ -33,9 +33,9 @@ xcf::v1::Filter filter_of(const StaticFilter& rule, bool outbound, const Range& 
   const IpPrefix& destination = outbound ? other : dvipa;
   const Range& source_ports = outbound ? own : remote;
   const Range& destination_ports = outbound ? remote : own;
-  filter.set_source(source.address.value());
+  filter.set_source(source.address.to_bytes());
   filter.set_source_prefix(source.length);
-  filter.set_destination(destination.address.value());
+  filter.set_destination(destination.address.to_bytes());
   filter.set_destination_prefix(destination.length);
   filter.set_source_port_first(source_ports.first);
   filter.set_source_port_last(source_ports.last);

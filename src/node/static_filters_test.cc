@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "node/static_filters.h"
+#include "xcf/address_field.h"
 
 #include <fmt/format.h>
 #include <gmock/gmock.h>
@@ -19,9 +20,10 @@ std::string text(const xcf::v1::Filter& f) {
                      std::string_view(f.action() == xcf::v1::Filter::PERMIT    ? "permit"
                                       : f.action() == xcf::v1::Filter::PROTECT ? "protect"
                                                                                : "deny"),
-                     f.protocol(), IpAddress(f.source()).to_string(), f.source_prefix(), f.source_port_first(),
-                     f.source_port_last(), IpAddress(f.destination()).to_string(), f.destination_prefix(),
-                     f.destination_port_first(), f.destination_port_last(), f.priority(), f.id() != 0 ? " id" : "");
+                     f.protocol(), xcf::address_of(f.source()).to_string(), f.source_prefix(),
+                     f.source_port_first(), f.source_port_last(), xcf::address_of(f.destination()).to_string(),
+                     f.destination_prefix(), f.destination_port_first(), f.destination_port_last(), f.priority(),
+                     f.id() != 0 ? " id" : "");
 }
 
 TEST(StaticFilters, ByTable) {

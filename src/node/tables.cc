@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "node/tables.h"
+#include "xcf/address_field.h"
 
 #include <utility>
 #include <vector>
@@ -30,8 +31,8 @@ policy::Filter filter_of(const xcf::v1::Filter& message) {
   filter.priority = message.priority();
   filter.action = action_of(message.action());
   filter.tunnel = message.tunnel();
-  filter.source = {IpAddress(message.source()), static_cast<std::uint8_t>(message.source_prefix())};
-  filter.destination = {IpAddress(message.destination()),
+  filter.source = {xcf::address_of(message.source()), static_cast<std::uint8_t>(message.source_prefix())};
+  filter.destination = {xcf::address_of(message.destination()),
                         static_cast<std::uint8_t>(message.destination_prefix())};
   filter.protocol = static_cast<std::uint8_t>(message.protocol());
   filter.source_ports = port_range(message.source_port_first(), message.source_port_last());
@@ -39,9 +40,8 @@ policy::Filter filter_of(const xcf::v1::Filter& message) {
   return filter;
 }
 
-distributor::Dvipa owned_dvipa(NodeId self, IpAddress address, Epoch epoch,
-                               const std::vector<std::uint16_t>& ports, bool all_ports,
-                               const vipa::Readiness& readiness) {
+distributor::Dvipa owned_dvipa(NodeId self, IpAddress address, Epoch epoch, const std::vector<std::uint16_t>& ports,
+                               bool all_ports, const vipa::Readiness& readiness) {
   distributor::Dvipa dvipa{
       .address = address, .epoch = epoch, .owner = self, .all_ports = all_ports, .ports = ports, .ready = {}};
   for (const auto& [port, targets] : readiness.ready(address)) {
@@ -74,7 +74,7 @@ std::shared_ptr<const distributor::Distribution> make_distribution(
     const std::map<NodeId, xcf::v1::Hello>& members) {
   std::vector<distributor::Member> reachable;
   for (const auto& [id, hello] : members) {
-    const IpAddress address(hello.xcf_address());
+    const IpAddress address = xcf::address_of(hello.xcf_address());
     reachable.push_back({.node = id,
                          .data = {address, static_cast<std::uint16_t>(hello.data_port())},
                          .fast = {address, static_cast<std::uint16_t>(hello.fast_port())}});
