@@ -159,8 +159,7 @@ std::optional<int> Operands::number(std::string_view what, int min, int max) {
 void no_address(Operands& operands) { operands.missing("no address is given: at least one is expected"); }
 
 /// The rest of the statement as addresses; false and an error if there is none.
-bool each_address(Operands& operands, std::string_view what,
-                  const std::function<void(IpAddress, Position)>& use) {
+bool each_address(Operands& operands, std::string_view what, const std::function<void(IpAddress, Position)>& use) {
   if (operands.empty()) {
     no_address(operands);
     return false;
@@ -184,9 +183,10 @@ class Subnet {
   /// The subnet of `a`; nothing, and an error, if it has none or two.
   std::optional<IpPrefix> of(Operands& operands, const Operands::AddressAndLength& a) {
     if (masked_ && (a.length || a.address.is_v6())) {
-      operands.error(a.at, fmt::format("{}: a mask before the addresses is for IPv4 addresses without a prefix length; "
-                                       "write no mask, but 192.0.2.100/24 or 2001:db8::100/64",
-                                       a.address.to_string()));
+      operands.error(a.at,
+                     fmt::format("{}: a mask before the addresses is for IPv4 addresses without a prefix length; "
+                                 "write no mask, but 192.0.2.100/24 or 2001:db8::100/64",
+                                 a.address.to_string()));
       return std::nullopt;
     }
     if (a.length) length_ = a.length;
@@ -330,8 +330,9 @@ void parse_range(Operands& operands, Rules& rules) {
   range.at = operands.front().at;
   const auto address = operands.address_and_length("a range's address");
   if (!operands.empty()) {
-    operands.error(operands.front().at, fmt::format("{} is too much: one mask and one address, or one prefix, make a range",
-                                                    in_quotes(operands.front().text)));
+    operands.error(operands.front().at,
+                   fmt::format("{} is too much: one mask and one address, or one prefix, make a range",
+                               in_quotes(operands.front().text)));
     return;
   }
   if (!known || !address) return;

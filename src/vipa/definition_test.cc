@@ -174,12 +174,14 @@ TEST(Definition, EveryErrorSaysWhereAndWhatWouldBeRight) {
       {"VIPADEFINE 2001:db8::1/64 192.0.2.1",
        {"f:2:27: VIPADEFINE: the prefix length is missing: write it behind the address, such as 192.0.2.1/24"}},
       {"VIPADEFINE 255.255.255.0 2001:db8::1/64",
-       {"f:2:26: VIPADEFINE: 2001:db8::1: a mask before the addresses is for IPv4 addresses without a prefix length; "
+       {"f:2:26: VIPADEFINE: 2001:db8::1: a mask before the addresses is for IPv4 addresses without a prefix "
+        "length; "
         "write no mask, but 192.0.2.100/24 or 2001:db8::100/64"}},
       {"VIPABACKUP 1 fe80::1",
        {"f:2:14: VIPABACKUP: fe80::1 cannot be a DVIPA: it is no address that a single host can have"}},
       {"VIPABACKUP 1 ::ffff:192.0.2.1",
-       {"f:2:14: VIPABACKUP: \"::ffff:192.0.2.1\" is not a DVIPA: an address such as 192.0.2.100 or 2001:db8::100 is "
+       {"f:2:14: VIPABACKUP: \"::ffff:192.0.2.1\" is not a DVIPA: an address such as 192.0.2.100 or 2001:db8::100 "
+        "is "
         "expected"}},
       {"VIPARANGE 2001:db8::/48\nVIPARANGE 2001:db8:0:1::/64",
        {"f:3:11: VIPARANGE: 2001:db8:0:1::/64 overlaps 2001:db8::/48 of line 2: ranges are apart from each other"}},
