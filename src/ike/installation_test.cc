@@ -42,10 +42,10 @@ xcf::v1::Filter filter(const std::string& tunnel, const std::string& peer = kPee
   f.set_priority(100);
   f.set_action(tunnel.empty() ? xcf::v1::Filter::DENY : xcf::v1::Filter::PROTECT);
   f.set_tunnel(tunnel);
-  f.set_source(kDvipa.to_bytes());
-  f.set_source_prefix(32);
-  f.set_destination(peer);
-  f.set_destination_prefix(32);
+  f.set_source_first(kDvipa.to_bytes());
+  f.set_source_last(kDvipa.to_bytes());
+  f.set_destination_first(peer);
+  f.set_destination_last(peer);
   f.set_source_port_last(65535);
   f.set_destination_port_last(65535);
   return f;

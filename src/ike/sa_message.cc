@@ -6,6 +6,7 @@
 #include <string>
 
 #include "base/secret.h"
+#include "ike/filter_message.h"
 #include "xcf/address_field.h"
 
 namespace testudo::ike {
@@ -80,21 +81,6 @@ Result<void> check_sa(const xcf::v1::Sa& m) {
   return check_ports(m);
 }
 
-Result<void> check_prefix(const std::string& field, std::uint32_t length, const char* which) {
-  const auto address = IpAddress::from_bytes(field);
-  if (!address) return fail(fmt::format("filter: {} address: {}", which, address.error().message));
-  if (length > address->bits())
-    return fail(fmt::format("filter: {} prefix length {} is above {}", which, length, address->bits()));
-  if (address->masked(length) != *address)
-    return fail(fmt::format("filter: {} address has bits behind its prefix", which));
-  return {};
-}
-
-Result<void> check_range(std::uint32_t first, std::uint32_t last, const char* which) {
-  if (first <= last && last <= kPortMax) return {};
-  return fail(fmt::format("filter: {} ports {}–{} are no range within 0–65535", which, first, last));
-}
-
 }  // namespace
 
 xcf::v1::Sa sa_to_message(const ipsec::SaParameters& sa) {
@@ -138,28 +124,6 @@ Result<ipsec::SaParameters> sa_from_message(const xcf::v1::Sa& m) {
   };
 }
 
-Result<void> check_filter(const xcf::v1::Filter& filter) {
-  if (!xcf::v1::Filter::Action_IsValid(filter.action())) return fail("filter: unknown action");
-  const bool protects = filter.action() == xcf::v1::Filter::PROTECT;
-  if (!protects && !filter.tunnel().empty())
-    return fail("filter: a tunnel is named, but the action is not PROTECT");
-  if (filter.tunnel().size() > kTunnelNameMax) {
-    return fail(fmt::format("filter: tunnel name has more than {} bytes", kTunnelNameMax));
-  }
-  if (filter.protocol() > 255) return fail(fmt::format("filter: IP protocol {} is above 255", filter.protocol()));
-  if (filter.source().size() != filter.destination().size())
-    return fail("filter: source and destination are of two families");
-  for (const auto& checked : {
-           check_prefix(filter.source(), filter.source_prefix(), "source"),
-           check_prefix(filter.destination(), filter.destination_prefix(), "destination"),
-           check_range(filter.source_port_first(), filter.source_port_last(), "source"),
-           check_range(filter.destination_port_first(), filter.destination_port_last(), "destination"),
-       }) {
-    if (!checked) return checked;
-  }
-  return {};
-}
-
 Result<void> check_install(const xcf::v1::Install& install) {
   const auto dvipa = xcf::host_address(install.dvipa(), "DVIPA's");
   if (!dvipa) return fail(fmt::format("Install: {}", dvipa.error().message));
@@ -173,7 +137,7 @@ Result<void> check_install(const xcf::v1::Install& install) {
   }
   for (const xcf::v1::Filter& filter : install.filters()) {
     if (filter.id() == 0) return fail("filter without an id");
-    if (auto checked = check_filter(filter); !checked) return checked;
+    if (auto checked = filter_from_message(filter); !checked) return tl::unexpected(checked.error());
   }
   return {};
 }

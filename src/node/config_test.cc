@@ -135,7 +135,7 @@ protocol = 89
   EXPECT_EQ(f.protocol, 17);
   EXPECT_THAT(f.ports, ElementsAre(StaticFilter::PortRange{53, 53}, StaticFilter::PortRange{8000, 8100}));
   EXPECT_THAT(f.remote_ports, ElementsAre(StaticFilter::PortRange{1024, 65535}));
-  EXPECT_EQ(f.remote.length, 24);
+  EXPECT_EQ(f.remote->to_string(), "198.51.100.0/24");
   EXPECT_EQ(f.priority, 5u);
   EXPECT_EQ(c.filters[1].protocol, 89);
   EXPECT_EQ(c.filters[1].direction, StaticFilter::Direction::kBoth);

@@ -123,6 +123,8 @@ Result<void> Node::begin(const vipa::Identity& self) {
                                     .log = world_.log,
                                     .tables_changed = [this] { publish_soon(); },
                                     .dvipas_changed = [this] { steer(); }});
+  filters_.emplace(factory_->tunnels());
+  filters_->accept_icmp_errors(config_.ipsec.accept_icmp_errors);
   if (auto started = world_.plane.start(self, [this](path::Event event) { worker_event(std::move(event)); });
       !started) {
     return started;
@@ -303,7 +305,7 @@ void Node::publish() {
   std::map<NodeId, xcf::v1::Hello> members;
   for (const auto& [name, link] : links_)
     members[NodeId(static_cast<std::uint16_t>(link.hello.node_id()))] = link.hello;
-  world_.plane.submit(path::SetFilters{.table = make_filter_table(*owner_, *shadow_, factory_->tunnels())});
+  world_.plane.submit(path::SetFilters{.table = filters_->update(*owner_, *shadow_)});
   world_.plane.submit(path::SetDistribution{
       .table = make_distribution(membership_.identity()->id, *owner_, *shadow_, *readiness_, members)});
 }

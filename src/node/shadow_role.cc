@@ -66,6 +66,7 @@ bool ShadowRole::learn(const xcf::v1::Hello& from, const xcf::v1::Dvipa& record)
                   .owner = from.node(),
                   .owner_id = NodeId(static_cast<std::uint16_t>(from.node_id())),
                   .filters = {},
+                  .filter_changes = {},
                   .listening = {}};
     parts_.local_sas.remove_others(address, epoch, dvipa.owner_id, parts_.executor.now());
     parts_.log.info("{} is owned by {}, epoch {}", address.to_string(), dvipa.owner, epoch.value());
@@ -123,8 +124,14 @@ Result<void> ShadowRole::apply(Dvipa& dvipa, const xcf::v1::Install& install) {
       result = done;
   }
   for (const std::uint64_t id : install.delete_sas()) parts_.local_sas.remove(SaId(id), now);
-  for (const xcf::v1::Filter& filter : install.filters()) dvipa.filters[filter.id()] = filter;
-  for (const std::uint64_t id : install.delete_filters()) dvipa.filters.erase(id);
+  for (const xcf::v1::Filter& filter : install.filters()) {
+    dvipa.filters[filter.id()] = filter;
+    dvipa.filter_changes.push_back({filter.id(), filter});
+  }
+  for (const std::uint64_t id : install.delete_filters()) {
+    dvipa.filters.erase(id);
+    dvipa.filter_changes.push_back({id, std::nullopt});
+  }
   if (install.replace_all() || install.filters_size() > 0 || install.delete_filters_size() > 0)
     parts_.tables_changed();
   return result;
@@ -139,7 +146,14 @@ void ShadowRole::drop_unlisted(IpAddress address, Dvipa& dvipa, const xcf::v1::I
     if (entry.sa->parameters().local == address && !listed.contains(id)) gone.push_back(id);
   }
   for (const SaId id : gone) parts_.local_sas.remove(id, parts_.executor.now());
+  for (const auto& [id, filter] : dvipa.filters) dvipa.filter_changes.push_back({id, std::nullopt});
   dvipa.filters.clear();
+}
+
+std::vector<ike::FilterChange> ShadowRole::take_filter_changes(IpAddress dvipa) {
+  const auto found = dvipas_.find(dvipa);
+  return found == dvipas_.end() ? std::vector<ike::FilterChange>()
+                                : std::exchange(found->second.filter_changes, {});
 }
 
 void ShadowRole::unknown_spi(IpAddress address, Spi spi, IpAddress remote) {

@@ -51,9 +51,10 @@ class ShadowRoleTest : public testing::Test {
     xcf::v1::Filter f;
     f.set_id(id);
     f.set_action(xcf::v1::Filter::PERMIT);
-    f.set_source(IpAddress(0).to_bytes());
-    f.set_destination(kDvipa.to_bytes());
-    f.set_destination_prefix(32);
+    f.set_source_first(IpAddress(0).to_bytes());
+    f.set_source_last(IpAddress(0xffffffff).to_bytes());
+    f.set_destination_first(kDvipa.to_bytes());
+    f.set_destination_last(kDvipa.to_bytes());
     f.set_source_port_last(65535);
     f.set_destination_port_last(65535);
     return f;
