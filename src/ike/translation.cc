@@ -184,13 +184,6 @@ Result<void> check(const bridge::Policy& m) {
   return {};
 }
 
-/// The next address of the same family; the caller knows that there is one.
-IpAddress after(IpAddress address) {
-  auto bytes = address.bytes();
-  for (std::size_t i = bytes.size(); i-- > 0 && ++bytes[i] == 0;) continue;
-  return IpAddress(std::span<const std::uint8_t, 16>(bytes));
-}
-
 }  // namespace
 
 SaName name_of(const ipsec::SaParameters& sa) {

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "node/flow_line.h"
 #include "node/tables.h"
 #include "node/worker_config.h"
 
@@ -264,6 +265,8 @@ void Node::worker_event(path::Event event) {
     owner_->near_exhaustion(exhaustion->sa);
   } else if (const auto* unknown = std::get_if<path::UnknownSpi>(&event)) {
     shadow_->unknown_spi(unknown->dvipa, unknown->spi, unknown->remote);
+  } else if (const auto* flow = std::get_if<path::FlowLogged>(&event)) {
+    world_.log.info("{}", flow_line(flow->record));
   } else if (const auto* connections = std::get_if<path::Connections>(&event)) {
     for (const auto& want : std::exchange(want_connections_, {})) want(connections->list);
   } else if (const auto* leases = std::get_if<path::Leases>(&event)) {

@@ -24,12 +24,6 @@ bool is_icmp(const wire::IpView& ip) {
   return ip.protocol() == (ip.is_v4() ? wire::kProtocolIcmp : wire::kProtocolIcmpv6);
 }
 
-bool is_icmp_error(const wire::IpView& ip) {
-  if (!is_icmp(ip) || ip.is_fragment() || ip.payload().size() < kIcmpHeader) return false;
-  const std::uint8_t type = ip.payload()[0];
-  return ip.is_v4() ? std::ranges::find(kIcmpErrors, type) != kIcmpErrors.end() : type < kIcmpv6Informational;
-}
-
 /// False: the packet must have ports, or a type and code, and they are not there.
 bool read_ports(const wire::IpView& ip, Flow& flow) {
   const auto payload = ip.payload();
@@ -61,6 +55,12 @@ std::optional<Flow> flow_of(const wire::Ipv4View& ip) {
   if (ip.is_fragment()) return std::nullopt;
   const auto view = wire::parse_ip(ip.packet());
   return view ? flow_of(*view) : std::nullopt;
+}
+
+bool is_icmp_error(const wire::IpView& ip) {
+  if (!is_icmp(ip) || ip.is_fragment() || ip.payload().size() < kIcmpHeader) return false;
+  const std::uint8_t type = ip.payload()[0];
+  return ip.is_v4() ? std::ranges::find(kIcmpErrors, type) != kIcmpErrors.end() : type < kIcmpv6Informational;
 }
 
 std::optional<Flow> answer_to_enclosed(const wire::IpView& icmp_error) {

@@ -55,6 +55,8 @@ struct Flow {
 /// The same for what is no fragment; nothing for a fragment.
 [[nodiscard]] std::optional<Flow> flow_of(const wire::Ipv4View& ip);
 
+/// An ICMP or ICMPv6 message that encloses a packet (RFC 792, RFC 4443). Never true of a fragment.
+[[nodiscard]] bool is_icmp_error(const wire::IpView& ip);
 /// Of an ICMP or ICMPv6 error message: the packet that it complains of, the other way round, as if it had been
 /// answered (RFC 4301 section 6.2). Nothing for any other packet, and when too little of the packet is there. Of an
 /// enclosed ICMP message type and code are left out: the answer to it would have others.

@@ -38,6 +38,13 @@ Judgement judge_clear(const FilterTable& table, const Flow& flow) {
   return {Drop::kNoFilter, rule};
 }
 
+Judgement judge_outbound(const FilterTable& table, const Flow& flow) {
+  const Rule* rule = table.find(Direction::kOutbound, flow);
+  if (rule == nullptr) return {Drop::kNoFilter, nullptr};
+  if (rule->action == Action::kDeny) return {Drop::kFilterDenied, rule};
+  return {std::nullopt, rule};
+}
+
 std::optional<Drop> check_protected(const FilterTable& table, const Flow& inner, ipsec::TunnelId tunnel) {
   return judge(table, inner, tunnel).drop;
 }

@@ -34,6 +34,9 @@ struct Judgement {
 /// Passes when a filter permits it. kFilterDenied, kClearButProtected, kNoFilter.
 [[nodiscard]] Judgement judge_clear(const FilterTable& table, const Flow& flow);
 
+/// What goes out: passes when a filter permits or protects it, as the rule says. kFilterDenied, kNoFilter.
+[[nodiscard]] Judgement judge_outbound(const FilterTable& table, const Flow& flow);
+
 /// judge_protected() without its exception for ICMP errors.
 [[nodiscard]] std::optional<Drop> check_protected(const FilterTable& table, const Flow& inner,
                                                   ipsec::TunnelId tunnel);
