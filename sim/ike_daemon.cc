@@ -162,10 +162,10 @@ ike::Policy SimIkeDaemon::filters(const Peer& peer) const {
     filter.set_priority(1000);
     filter.set_action(xcf::v1::Filter::PROTECT);
     filter.set_tunnel(tunnel(peer));
-    filter.set_source(source.value());
-    filter.set_source_prefix(32);
-    filter.set_destination(destination.value());
-    filter.set_destination_prefix(32);
+    filter.set_source_first(source.to_bytes());
+    filter.set_source_last(source.to_bytes());
+    filter.set_destination_first(destination.to_bytes());
+    filter.set_destination_last(destination.to_bytes());
     filter.set_source_port_last(65535);
     filter.set_destination_port_last(65535);
     policy.filters.push_back(filter);

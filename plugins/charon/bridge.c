@@ -7,6 +7,7 @@
  * holds both has taken `sending` first.
  */
 #include "bridge.h"
+#include "bridge_messages.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -24,7 +25,7 @@
 #include <threading/thread.h>
 
 #define MESSAGE_MAX (128 * 1024)
-#define PROTOCOL_VERSION 1
+#define PROTOCOL_VERSION 2
 #define ANSWER_TIMEOUT_MS 3000
 #define SEND_TIMEOUT_MS 1000
 #define RECONNECT_MS 200
@@ -66,42 +67,6 @@ struct private_bridge_t {
 	uint64_t dropped_in;
 	uint64_t dropped_out;
 };
-
-void bridge_host(Testudo__Bridge__Host *out, host_t *host)
-{
-	chunk_t address = host->get_address(host);
-
-	testudo__bridge__host__init(out);
-	out->address = address.len == 4 ? untoh32(address.ptr) : 0;
-	out->port = host->get_port(host);
-}
-
-static host_t *host_of(const Testudo__Bridge__Host *host)
-{
-	uint32_t address;
-
-	if (!host || host->port > 0xffff)
-	{
-		return NULL;
-	}
-	htoun32(&address, host->address);
-	return host_create_from_chunk(AF_INET, chunk_from_thing(address), host->port);
-}
-
-static bool message_to_datagram(const Testudo__Bridge__IkeDatagram *message, packet_t **packet)
-{
-	host_t *source = host_of(message->source), *destination = host_of(message->destination);
-
-	if (!source || !destination || !message->payload.len)
-	{
-		DESTROY_IF(source);
-		DESTROY_IF(destination);
-		return FALSE;
-	}
-	*packet = packet_create_from_data(source, destination,
-						chunk_clone(chunk_create(message->payload.data, message->payload.len)));
-	return TRUE;
-}
 
 /* ---- sending ---- */
 
@@ -217,16 +182,12 @@ METHOD(bridge_t, send_ike, status_t,
 	Testudo__Bridge__ToNode message = TESTUDO__BRIDGE__TO_NODE__INIT;
 	Testudo__Bridge__IkeDatagram ike = TESTUDO__BRIDGE__IKE_DATAGRAM__INIT;
 	Testudo__Bridge__Host source, destination;
-	host_t *from = packet->get_source(packet), *to = packet->get_destination(packet);
 	chunk_t data = packet->get_data(packet);
 
-	if (from->get_family(from) != AF_INET || to->get_family(to) != AF_INET)
+	if (!bridge_host(&source, packet->get_source(packet)) || !bridge_host(&destination, packet->get_destination(packet)))
 	{
-		DBG1(DBG_NET, "testudo: only IPv4 is supported, dropping IKE packet to %#H", to);
 		return FAILED;
 	}
-	bridge_host(&source, from);
-	bridge_host(&destination, to);
 	ike.source = &source;
 	ike.destination = &destination;
 	ike.payload.data = data.ptr;
@@ -290,9 +251,9 @@ static void take_answer(private_bridge_t *this, Testudo__Bridge__ToCharon *messa
 
 static void take_ike(private_bridge_t *this, const Testudo__Bridge__IkeDatagram *message)
 {
-	packet_t *packet;
+	packet_t *packet = bridge_packet_of(message);
 
-	if (!message_to_datagram(message, &packet))
+	if (!packet)
 	{
 		return;
 	}
@@ -314,7 +275,7 @@ static void take_ike(private_bridge_t *this, const Testudo__Bridge__IkeDatagram 
 
 static void take_expire(const Testudo__Bridge__Expire *message)
 {
-	host_t *destination = message->id ? host_of(message->id->destination) : NULL;
+	host_t *destination = message->id ? bridge_host_of(message->id->destination) : NULL;
 
 	if (destination)
 	{
@@ -323,25 +284,11 @@ static void take_expire(const Testudo__Bridge__Expire *message)
 	}
 }
 
-static traffic_selector_t *selector_of(const Testudo__Bridge__Selector *selector)
-{
-	uint32_t first, last;
-
-	if (!selector || selector->protocol > 0xff || selector->first_port > 0xffff || selector->last_port > 0xffff)
-	{
-		return NULL;
-	}
-	htoun32(&first, selector->first);
-	htoun32(&last, selector->last);
-	return traffic_selector_create_from_bytes(selector->protocol, TS_IPV4_ADDR_RANGE,
-						chunk_from_thing(first), selector->first_port, chunk_from_thing(last), selector->last_port);
-}
-
 static void take_acquire(const Testudo__Bridge__Acquire *message)
 {
 	kernel_acquire_data_t data = {
-		.src = selector_of(message->source),
-		.dst = selector_of(message->destination),
+		.src = bridge_selector_of(message->source),
+		.dst = bridge_selector_of(message->destination),
 	};
 
 	charon->kernel->acquire(charon->kernel, message->reqid, &data);

@@ -13,6 +13,7 @@
 #include <array>
 #include <csignal>
 #include <cstdio>
+#include <cstring>
 #include <string>
 #include <utility>
 #include <vector>
@@ -42,17 +43,43 @@ std::string digest(const Secret& key) {
   return text;
 }
 
-sockaddr_in socket_address(Endpoint endpoint) {
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_addr.s_addr = htonl(endpoint.address.value());
-  address.sin_port = htons(endpoint.port);
-  return address;
+struct SocketAddress {
+  sockaddr_storage storage{};
+  socklen_t size = sizeof(sockaddr_storage);
+  [[nodiscard]] sockaddr* get() { return reinterpret_cast<sockaddr*>(&storage); }
+};
+
+SocketAddress socket_address(Endpoint endpoint) {
+  SocketAddress out;
+  const std::string bytes = endpoint.address.to_bytes();
+  if (endpoint.address.is_v4()) {
+    auto& v4 = reinterpret_cast<sockaddr_in&>(out.storage);
+    v4.sin_family = AF_INET;
+    v4.sin_port = htons(endpoint.port);
+    std::memcpy(&v4.sin_addr, bytes.data(), bytes.size());
+    out.size = sizeof v4;
+  } else {
+    auto& v6 = reinterpret_cast<sockaddr_in6&>(out.storage);
+    v6.sin6_family = AF_INET6;
+    v6.sin6_port = htons(endpoint.port);
+    std::memcpy(&v6.sin6_addr, bytes.data(), bytes.size());
+    out.size = sizeof v6;
+  }
+  return out;
+}
+
+Endpoint endpoint_of(const SocketAddress& from) {
+  if (from.storage.ss_family == AF_INET) {
+    const auto& v4 = reinterpret_cast<const sockaddr_in&>(from.storage);
+    return {IpAddress(ntohl(v4.sin_addr.s_addr)), ntohs(v4.sin_port)};
+  }
+  const auto& v6 = reinterpret_cast<const sockaddr_in6&>(from.storage);
+  return {IpAddress(std::span<const std::uint8_t, 16>(v6.sin6_addr.s6_addr)), ntohs(v6.sin6_port)};
 }
 
 class BridgeNode final : public IkeEvents {
  public:
-  BridgeNode(io::Loop& loop, const std::string& socket, Ipv4Address dvipa)
+  BridgeNode(io::Loop& loop, const std::string& socket, IpAddress dvipa)
       : bridge_(loop, socket), dvipa_(dvipa), installation_(dvipa, Epoch(1), rng_) {
     for (std::size_t i = 0; i < kPorts.size(); ++i) open_port(loop, i);
   }
@@ -75,7 +102,7 @@ class BridgeNode final : public IkeEvents {
   void ike_disconnected(const std::string& reason) override {
     say(R"("event": "disconnected", "reason": "{}")", reason);
   }
-  Result<Spi> allocate_spi(Ipv4Address dvipa, Ipv4Address) override {
+  Result<Spi> allocate_spi(IpAddress dvipa, IpAddress) override {
     if (dvipa != dvipa_) return fail("not the DVIPA");
     return installation_.allocate_spi();
   }
@@ -132,9 +159,8 @@ class BridgeNode final : public IkeEvents {
     std::vector<std::uint8_t> datagram;
     if (local.port == 4500 && payload.size() > 1) datagram.assign(4, 0);  // the non-ESP marker
     datagram.insert(datagram.end(), payload.begin(), payload.end());
-    const sockaddr_in to = socket_address(remote);
-    ::sendto(sockets_[local.port == 4500 ? 1 : 0].get(), datagram.data(), datagram.size(), 0,
-             reinterpret_cast<const sockaddr*>(&to), sizeof to);
+    SocketAddress to = socket_address(remote);
+    ::sendto(sockets_[local.port == 4500 ? 1 : 0].get(), datagram.data(), datagram.size(), 0, to.get(), to.size);
   }
   void ike_warning(const std::string& text) override { say(R"("event": "warning", "text": "{}")", text); }
 
@@ -142,9 +168,10 @@ class BridgeNode final : public IkeEvents {
   static constexpr std::array<std::uint16_t, 2> kPorts{500, 4500};
 
   void open_port(io::Loop& loop, std::size_t i) {
-    sockets_[i] = io::Descriptor(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-    const sockaddr_in address = socket_address({dvipa_, kPorts[i]});
-    if (::bind(sockets_[i].get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
+    sockets_[i] =
+        io::Descriptor(::socket(dvipa_.is_v4() ? AF_INET : AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+    SocketAddress address = socket_address({dvipa_, kPorts[i]});
+    if (::bind(sockets_[i].get(), address.get(), address.size) != 0) {
       say(R"("event": "warning", "text": "{}")", io::system_error("bind"));
     }
     static_cast<void>(loop.watch(sockets_[i].get(), EPOLLIN, [this, i](std::uint32_t) { receive(i); }));
@@ -152,30 +179,27 @@ class BridgeNode final : public IkeEvents {
 
   void receive(std::size_t i) {
     std::array<std::uint8_t, 65536> buffer{};
-    sockaddr_in from{};
-    socklen_t length = sizeof from;
-    const ssize_t size =
-        ::recvfrom(sockets_[i].get(), buffer.data(), buffer.size(), 0, reinterpret_cast<sockaddr*>(&from), &length);
+    SocketAddress from;
+    const ssize_t size = ::recvfrom(sockets_[i].get(), buffer.data(), buffer.size(), 0, from.get(), &from.size);
     if (size <= 0) return;
     std::span<const std::uint8_t> payload(buffer.data(), static_cast<std::size_t>(size));
     if (kPorts[i] == 4500) {  // ESP and NAT keepalives are not charon's
       if (payload.size() <= 4 || (payload[0] | payload[1] | payload[2] | payload[3]) != 0) return;
       payload = payload.subspan(4);
     }
-    bridge_.deliver_ike({dvipa_, kPorts[i]}, {Ipv4Address(ntohl(from.sin_addr.s_addr)), ntohs(from.sin_port)},
-                        payload);
+    bridge_.deliver_ike({dvipa_, kPorts[i]}, endpoint_of(from), payload);
   }
 
   KernelRng rng_;
   CharonBridge bridge_;
-  const Ipv4Address dvipa_;
+  const IpAddress dvipa_;
   Installation installation_;
   std::array<io::Descriptor, 2> sockets_;
 };
 
 int run(const std::string& socket, const std::string& dvipa) {
   auto loop = io::Loop::create();
-  const auto address = Ipv4Address::parse(dvipa);
+  const auto address = IpAddress::parse(dvipa);
   if (!loop || !address) return 2;
   BridgeNode node(**loop, socket, *address);
   if (const auto started = node.start(); !started) {

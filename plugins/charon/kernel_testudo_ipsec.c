@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "kernel_testudo_ipsec.h"
+#include "bridge_messages.h"
 
 #include <daemon.h>
 #include <kernel/kernel_interface.h>
@@ -27,21 +28,13 @@ typedef struct {
 	Testudo__Bridge__Host sa_destination;
 } policy_t;
 
-static bool is_ipv4(host_t *host)
+/* Fills the message's identity of an SA; FALSE, and logged, when the node could not have such an SA. */
+static bool fill_sa_id(sa_id_t *out, kernel_ipsec_sa_id_t *id, const char *what)
 {
-	return host && host->get_family(host) == AF_INET;
-}
-
-static bool supported_sa(kernel_ipsec_sa_id_t *id, const char *what)
-{
-	if (!is_ipv4(id->src) || !is_ipv4(id->dst))
+	testudo__bridge__sa_id__init(&out->message);
+	if (!bridge_host(&out->source, id->src) || !bridge_host(&out->destination, id->dst))
 	{
-		DBG1(DBG_KNL, "testudo: cannot %s: only IPv4 is supported, not %H === %H", what, id->src, id->dst);
-		return FALSE;
-	}
-	if (id->proto != IPPROTO_ESP)
-	{
-		DBG1(DBG_KNL, "testudo: cannot %s: only ESP is supported, not IP protocol %u", what, id->proto);
+		DBG1(DBG_KNL, "testudo: cannot %s: addresses of an unknown family", what);
 		return FALSE;
 	}
 	if (id->mark.value || id->if_id)
@@ -50,18 +43,11 @@ static bool supported_sa(kernel_ipsec_sa_id_t *id, const char *what)
 			 "supported", what);
 		return FALSE;
 	}
-	return TRUE;
-}
-
-static void fill_sa_id(sa_id_t *out, kernel_ipsec_sa_id_t *id)
-{
-	testudo__bridge__sa_id__init(&out->message);
-	bridge_host(&out->source, id->src);
-	bridge_host(&out->destination, id->dst);
 	out->message.source = &out->source;
 	out->message.destination = &out->destination;
 	out->message.spi = ntohl(id->spi);
 	out->message.protocol = id->proto;
+	return TRUE;
 }
 
 /* Name of the IKE connection that this thread works for. */
@@ -88,14 +74,11 @@ METHOD(kernel_ipsec_t, get_spi, status_t,
 	Testudo__Bridge__Host source, destination;
 	Testudo__Bridge__Answer *answer;
 	status_t status = FAILED;
-	kernel_ipsec_sa_id_t id = { .src = src, .dst = dst, .proto = protocol };
 
-	if (!supported_sa(&id, "allocate an SPI"))
+	if (!bridge_host(&source, src) || !bridge_host(&destination, dst))
 	{
 		return NOT_SUPPORTED;
 	}
-	bridge_host(&source, src);
-	bridge_host(&destination, dst);
 	get.source = &source;
 	get.destination = &destination;
 	get.protocol = protocol;
@@ -156,11 +139,10 @@ METHOD(kernel_ipsec_t, add_sa, status_t,
 	sa_id_t sa;
 	status_t status;
 
-	if (!supported_sa(id, "install an SA"))
+	if (!fill_sa_id(&sa, id, "install an SA"))
 	{
 		return NOT_SUPPORTED;
 	}
-	fill_sa_id(&sa, id);
 	add.id = &sa.message;
 	add.inbound = data->inbound;
 	add.reqid = data->reqid;
@@ -199,13 +181,11 @@ METHOD(kernel_ipsec_t, update_sa, status_t,
 	sa_id_t sa;
 	status_t status;
 
-	if (!supported_sa(id, "update an SA") || !is_ipv4(data->new_src) || !is_ipv4(data->new_dst) || data->new_reqid)
+	if (!fill_sa_id(&sa, id, "update an SA") || !bridge_host(&source, data->new_src) ||
+		!bridge_host(&destination, data->new_dst) || data->new_reqid)
 	{
 		return NOT_SUPPORTED;
 	}
-	fill_sa_id(&sa, id);
-	bridge_host(&source, data->new_src);
-	bridge_host(&destination, data->new_dst);
 	update.id = &sa.message;
 	update.new_source = &source;
 	update.new_destination = &destination;
@@ -229,11 +209,10 @@ METHOD(kernel_ipsec_t, query_sa, status_t,
 	sa_id_t sa;
 	status_t status = FAILED;
 
-	if (!supported_sa(id, "query an SA"))
+	if (!fill_sa_id(&sa, id, "query an SA"))
 	{
 		return NOT_SUPPORTED;
 	}
-	fill_sa_id(&sa, id);
 	query.id = &sa.message;
 	message.message_case = TESTUDO__BRIDGE__TO_NODE__MESSAGE_QUERY_SA;
 	message.query_sa = &query;
@@ -270,11 +249,10 @@ METHOD(kernel_ipsec_t, del_sa, status_t,
 	Testudo__Bridge__DeleteSa delete = TESTUDO__BRIDGE__DELETE_SA__INIT;
 	sa_id_t sa;
 
-	if (!supported_sa(id, "delete an SA"))
+	if (!fill_sa_id(&sa, id, "delete an SA"))
 	{
 		return NOT_SUPPORTED;
 	}
-	fill_sa_id(&sa, id);
 	delete.id = &sa.message;
 	message.message_case = TESTUDO__BRIDGE__TO_NODE__MESSAGE_DELETE_SA;
 	message.delete_sa = &delete;
@@ -291,25 +269,6 @@ METHOD(kernel_ipsec_t, flush_sas, status_t,
 	message.message_case = TESTUDO__BRIDGE__TO_NODE__MESSAGE_FLUSH_SAS;
 	message.flush_sas = &flush;
 	return this->bridge->order(this->bridge, &message, "flush the SAs");
-}
-
-static bool fill_selector(Testudo__Bridge__Selector *out, traffic_selector_t *ts)
-{
-	chunk_t first, last;
-
-	if (ts->get_type(ts) != TS_IPV4_ADDR_RANGE)
-	{
-		return FALSE;
-	}
-	first = ts->get_from_address(ts);
-	last = ts->get_to_address(ts);
-	testudo__bridge__selector__init(out);
-	out->first = untoh32(first.ptr);
-	out->last = untoh32(last.ptr);
-	out->protocol = ts->get_protocol(ts);
-	out->first_port = ts->get_from_port(ts);
-	out->last_port = ts->get_to_port(ts);
-	return TRUE;
 }
 
 static Testudo__Bridge__Policy__Kind kind_of(policy_type_t type)
@@ -329,14 +288,12 @@ static Testudo__Bridge__Policy__Kind kind_of(policy_type_t type)
 static bool fill_policy(policy_t *out, kernel_ipsec_policy_id_t *id, kernel_ipsec_manage_policy_t *data)
 {
 	testudo__bridge__policy__init(&out->message);
-	if (!fill_selector(&out->source, id->src_ts) || !fill_selector(&out->destination, id->dst_ts) ||
-		!is_ipv4(data->src) || !is_ipv4(data->dst))
+	if (!bridge_selector(&out->source, id->src_ts) || !bridge_selector(&out->destination, id->dst_ts) ||
+		!bridge_host(&out->sa_source, data->src) || !bridge_host(&out->sa_destination, data->dst))
 	{
-		DBG1(DBG_KNL, "testudo: only IPv4 policies are supported, not %R === %R", id->src_ts, id->dst_ts);
+		DBG1(DBG_KNL, "testudo: policy of an unknown address family: %R === %R", id->src_ts, id->dst_ts);
 		return FALSE;
 	}
-	bridge_host(&out->sa_source, data->src);
-	bridge_host(&out->sa_destination, data->dst);
 	out->message.direction = id->dir == POLICY_IN ? TESTUDO__BRIDGE__POLICY__DIRECTION__IN :
 							 id->dir == POLICY_OUT ? TESTUDO__BRIDGE__POLICY__DIRECTION__OUT :
 							 TESTUDO__BRIDGE__POLICY__DIRECTION__FWD;
@@ -351,7 +308,7 @@ static bool fill_policy(policy_t *out, kernel_ipsec_policy_id_t *id, kernel_ipse
 	if (data->sa)
 	{
 		out->message.reqid = data->sa->reqid;
-		out->message.spi = data->sa->esp.use ? ntohl(data->sa->esp.spi) : 0;
+		out->message.spi = data->sa->esp.use ? ntohl(data->sa->esp.spi) : data->sa->ah.use ? ntohl(data->sa->ah.spi) : 0;
 		out->message.mode = data->sa->mode;
 	}
 	return TRUE;

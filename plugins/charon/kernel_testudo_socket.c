@@ -33,7 +33,7 @@ METHOD(socket_t, get_port, uint16_t,
 METHOD(socket_t, supported_families, socket_family_t,
 	private_kernel_testudo_socket_t *this)
 {
-	return SOCKET_FAMILY_IPV4;
+	return SOCKET_FAMILY_BOTH;
 }
 
 METHOD(socket_t, destroy, void,

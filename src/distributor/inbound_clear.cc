@@ -61,7 +61,8 @@ void Inbound::clear_one(std::size_t index, std::span<std::uint8_t> bytes, bool c
   if (!flow) return drop(index, Drop::kTruncated);
   if (filters_ == nullptr) return drop(index, Drop::kNoFilter);
   if (const auto reason = policy::check_clear(*filters_, *flow)) return drop(index, *reason);
-  if (checksum_missing && flow->has_ports) finish_checksum(bytes.subspan(ip->header_size()), flow->protocol);
+  const bool checked = flow->protocol == wire::kProtocolTcp || flow->protocol == wire::kProtocolUdp;
+  if (checksum_missing && checked) finish_checksum(bytes.subspan(ip->header_size()), flow->protocol);
   if (flow->protocol != wire::kProtocolTcp || !dvipa->distributes(flow->destination_port)) {
     return local(index, bytes);
   }

@@ -8,6 +8,7 @@
 
 #include "base/check.h"
 #include "ike/bridge_protocol.h"
+#include "ike/filter_message.h"
 #include "ike/sa_message.h"
 
 namespace testudo::ike {
@@ -30,7 +31,7 @@ class Sink final : public IkeEvents {
   Result<void> add_policy(const Policy& policy) override {
     CHECK(!policy.filters.empty() && policy.filters.size() <= 64);
     for (const auto& filter : policy.filters)
-      CHECK(check_filter(filter).has_value() && filter.priority() < 1'000'000);
+      CHECK(filter_from_message(filter).has_value() && filter.priority() < 1'000'000);
     return {};
   }
   Result<void> delete_policy(const Policy& policy) override { return add_policy(policy); }

@@ -10,11 +10,12 @@
 #include "base/secret.h"
 #include "bridge.pb.h"
 #include "ike/translation.h"
+#include "xcf/address_field.h"
 
 namespace testudo::ike {
 namespace {
 
-constexpr std::uint32_t kVersion = 1;
+constexpr std::uint32_t kVersion = 2;
 constexpr std::uint16_t kIkePort = 500;
 constexpr std::uint32_t kPortMax = 65'535;
 constexpr std::size_t kErrorMax = 1000;  // bytes
@@ -27,15 +28,15 @@ void wipe(std::string& key) { zero({reinterpret_cast<std::uint8_t*>(key.data()),
 
 std::optional<Endpoint> endpoint_of(const bridge::Host& host) {
   if (host.port() > kPortMax) return std::nullopt;
-  return Endpoint{IpAddress(host.address()), static_cast<std::uint16_t>(host.port())};
+  return Endpoint{xcf::address_of(host.address()), static_cast<std::uint16_t>(host.port())};
 }
 
 void set_host(bridge::Host* host, Endpoint endpoint) {
-  host->set_address(endpoint.address.value());
+  host->set_address(endpoint.address.to_bytes());
   host->set_port(endpoint.port);
 }
 
-SaName name_of(const bridge::SaId& id) { return {Spi(id.spi()), IpAddress(id.destination().address())}; }
+SaName name_of(const bridge::SaId& id) { return {Spi(id.spi()), xcf::address_of(id.destination().address())}; }
 
 void set_error(bridge::Answer& answer, const std::string& text) { answer.set_error(text.substr(0, kErrorMax)); }
 
@@ -46,7 +47,8 @@ void set_result(bridge::Answer& answer, const Result<void>& result) {
 void get_spi(IkeEvents& events, const bridge::GetSpi& m, bridge::Answer& answer) {
   constexpr std::uint32_t kEsp = 50;
   if (m.protocol() != kEsp) return set_error(answer, "only ESP is supported: no ah_proposals");
-  const auto spi = events.allocate_spi(IpAddress(m.destination().address()), IpAddress(m.source().address()));
+  const auto spi =
+      events.allocate_spi(xcf::address_of(m.destination().address()), xcf::address_of(m.source().address()));
   if (!spi) return set_error(answer, spi.error().message);
   answer.set_spi(spi->value());
 }
@@ -179,8 +181,8 @@ void BridgeProtocol::send_ike(const bridge::IkeDatagram& m) {
 std::string BridgeProtocol::expire(SaName name, IpAddress source, Expiry expiry) {
   bridge::ToCharon m;
   bridge::SaId* id = m.mutable_expire()->mutable_id();
-  id->mutable_source()->set_address(source.value());
-  id->mutable_destination()->set_address(name.destination.value());
+  id->mutable_source()->set_address(source.to_bytes());
+  id->mutable_destination()->set_address(name.destination.to_bytes());
   id->set_spi(name.spi.value());
   id->set_protocol(50);
   m.mutable_expire()->set_hard(expiry == Expiry::kHard);
@@ -189,8 +191,8 @@ std::string BridgeProtocol::expire(SaName name, IpAddress source, Expiry expiry)
 
 std::string BridgeProtocol::acquire(const Wanted& wanted) {
   const auto fill = [&](bridge::Selector* selector, Endpoint endpoint) {
-    selector->set_first(endpoint.address.value());
-    selector->set_last(endpoint.address.value());
+    selector->set_first(endpoint.address.to_bytes());
+    selector->set_last(endpoint.address.to_bytes());
     selector->set_protocol(wanted.protocol);
     selector->set_first_port(endpoint.port);
     selector->set_last_port(endpoint.port == 0 ? kPortMax : endpoint.port);

@@ -75,7 +75,7 @@ class Plugin {
 
   void send(const bridge::ToNode& message) { send(message.SerializeAsString()); }
   void send(const std::string& bytes) { EXPECT_GT(::send(fd_.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL), 0); }
-  void hello(bool starts, std::uint32_t version = 1) {
+  void hello(bool starts, std::uint32_t version = 2) {
     bridge::ToNode m;
     m.mutable_hello()->set_version(version);
     m.mutable_hello()->set_daemon("test");
@@ -132,8 +132,8 @@ class BridgeTest : public testing::Test {
 bridge::ToNode add_sa() {
   bridge::ToNode message;
   bridge::AddSa& m = *message.mutable_add_sa();
-  m.mutable_id()->mutable_source()->set_address(kPeer.value());
-  m.mutable_id()->mutable_destination()->set_address(kDvipa.value());
+  m.mutable_id()->mutable_source()->set_address(kPeer.to_bytes());
+  m.mutable_id()->mutable_destination()->set_address(kDvipa.to_bytes());
   m.mutable_id()->set_spi(0x1234);
   m.mutable_id()->set_protocol(50);
   m.set_inbound(true);
@@ -163,9 +163,9 @@ TEST_F(BridgeTest, AnswersRequests) {
 
   bridge::ToNode m;
   m.mutable_get_spi()->set_protocol(50);
-  m.mutable_get_spi()->mutable_destination()->set_address(kDvipa.value());
+  m.mutable_get_spi()->mutable_destination()->set_address(kDvipa.to_bytes());
   EXPECT_EQ(ask(plugin, m).spi(), 0x1234U);
-  m.mutable_get_spi()->mutable_destination()->set_address(1);
+  m.mutable_get_spi()->mutable_destination()->set_address(IpAddress(1).to_bytes());
   EXPECT_EQ(ask(plugin, m).error(), "not mine");
 
   EXPECT_EQ(ask(plugin, add_sa()).error(), "");
@@ -189,9 +189,9 @@ TEST_F(BridgeTest, IkeDatagramsLoseAndGetTheMarkerOnPort4500Only) {
   static_cast<void>(plugin.receive());
   const auto send = [&](std::uint16_t local, std::uint16_t remote, std::size_t size) {
     bridge::ToNode m;
-    m.mutable_ike()->mutable_source()->set_address(kDvipa.value());
+    m.mutable_ike()->mutable_source()->set_address(kDvipa.to_bytes());
     m.mutable_ike()->mutable_source()->set_port(local);
-    m.mutable_ike()->mutable_destination()->set_address(kPeer.value());
+    m.mutable_ike()->mutable_destination()->set_address(kPeer.to_bytes());
     m.mutable_ike()->mutable_destination()->set_port(remote);
     m.mutable_ike()->set_payload(std::string(size, '\0'));
     plugin.send(m);
@@ -214,7 +214,7 @@ TEST_F(BridgeTest, IkeDatagramsLoseAndGetTheMarkerOnPort4500Only) {
   EXPECT_TRUE(bridge_->deliver_ike({kDvipa, 500}, {kPeer, 500}, payload));
   const auto plain = plugin.receive();
   EXPECT_EQ(plain->ike().payload(), "\x9\x9\x9");
-  EXPECT_EQ(plain->ike().source().address(), kPeer.value());
+  EXPECT_EQ(plain->ike().source().address(), kPeer.to_bytes());
   // A peer whose own port is 4500 may send to 500: no marker in there, and charon strips none.
   EXPECT_TRUE(bridge_->deliver_ike({kDvipa, 500}, {kPeer, 4500}, payload));
   EXPECT_EQ(plugin.receive()->ike().payload().size(), 3U);
@@ -232,7 +232,7 @@ TEST_F(BridgeTest, UpCalls) {
   const auto expire = plugin.receive();
   EXPECT_TRUE(expire->expire().hard());
   EXPECT_EQ(expire->expire().id().spi(), 0xabcdU);
-  EXPECT_EQ(expire->expire().id().destination().address(), kDvipa.value());
+  EXPECT_EQ(expire->expire().id().destination().address(), kDvipa.to_bytes());
   EXPECT_TRUE(bridge_->acquire({.reqid = 5, .source = {kDvipa, 80}, .destination = {kPeer, 0}, .protocol = 6}));
   const auto acquire = plugin.receive();
   EXPECT_EQ(acquire->acquire().reqid(), 5U);
@@ -293,7 +293,7 @@ struct BadStart {
 const BadStart kBadStarts[] = {
     {"rubbish", [](Plugin& p) { p.send(std::string("\xff\xff\xff")); }, "malformed"},
     {"no Hello", [](Plugin& p) { p.send(add_sa()); }, "not a Hello"},
-    {"another version", [](Plugin& p) { p.hello(true, 2); }, "install both from one build"},
+    {"another version", [](Plugin& p) { p.hello(true, 3); }, "install both from one build"},
     {"two Hellos", [](Plugin& p) { p.hello(true), p.hello(true); }, "second Hello"},
 };
 

@@ -47,7 +47,7 @@ struct SaPath {
   bool udp_encapsulation = false;
 };
 
-/// One policy of charon. A range of addresses that is no prefix makes several filters.
+/// One policy of charon.
 struct Policy {
   IpAddress dvipa;                     // local end of the SAs that the policy is tied to
   std::vector<xcf::v1::Filter> filters;  // without ids

@@ -8,6 +8,7 @@
 
 #include "base/check.h"
 #include "ike/sa_message.h"
+#include "xcf/address_field.h"
 
 namespace testudo::ike {
 namespace {
@@ -16,15 +17,17 @@ constexpr std::uint32_t kSpiMin = 256;  // RFC 4303 section 2.1
 constexpr std::size_t kUnacknowledgedMax = 65'536;
 
 /// What makes two filters rivals: where and what they match.
-std::string key_of(const xcf::v1::Filter& f) {
-  return fmt::format("{} {} {:x}/{} {:x}/{} {} {}-{} {}-{}", f.outbound(), f.priority(), f.source(),
-                     f.source_prefix(), f.destination(), f.destination_prefix(), f.protocol(),
-                     f.source_port_first(), f.source_port_last(), f.destination_port_first(),
-                     f.destination_port_last());
+std::string key_of(const xcf::v1::Filter& filter) {
+  xcf::v1::Filter key = filter;
+  key.clear_id();
+  key.clear_action();
+  key.clear_tunnel();
+  key.clear_log();
+  return key.SerializeAsString();
 }
 
 bool same_effect(const xcf::v1::Filter& a, const xcf::v1::Filter& b) {
-  return a.action() == b.action() && a.tunnel() == b.tunnel();
+  return a.action() == b.action() && a.tunnel() == b.tunnel() && a.log() == b.log();
 }
 
 }  // namespace
@@ -173,6 +176,7 @@ bool Installation::add_filter(const xcf::v1::Filter& filter) {
   *change.add_filters() = numbered;
   drop_orphans(stack, change);
   stack.push_back({.filter = std::move(numbered), .uses = 1});
+  note_filters(change);
   queue(change);
   return true;
 }
@@ -182,6 +186,7 @@ void Installation::drop_orphans(Stack& stack, xcf::v1::Install& change) {
   for (const FilterUse& use : stack) {
     if (use.orphaned) tunnels.push_back(use.filter.tunnel());
   }
+  if (tunnels.empty()) return;
   std::erase_if(stack, [](const FilterUse& use) { return use.orphaned; });
   std::vector<SaId> deleted;
   for (const auto& [id, sa] : sas_) {
@@ -216,8 +221,15 @@ bool Installation::delete_filter(const xcf::v1::Filter& filter) {
   } else {
     *change.add_filters() = stack.back().filter;
   }
-  if (in_force) queue(change);
-  return in_force;
+  if (!in_force) return false;
+  note_filters(change);
+  queue(change);
+  return true;
+}
+
+void Installation::note_filters(const xcf::v1::Install& change) {
+  for (const std::uint64_t id : change.delete_filters()) filter_changes_.push_back({id, std::nullopt});
+  for (const xcf::v1::Filter& filter : change.filters()) filter_changes_.push_back({filter.id(), filter});
 }
 
 std::vector<xcf::v1::Filter> Installation::filters() const {
@@ -235,6 +247,7 @@ std::vector<std::uint64_t> Installation::flush_filters() {
     change.add_delete_filters(filter.id());
   }
   filters_.clear();
+  note_filters(change);
   if (!gone.empty()) queue(change);
   return gone;
 }
@@ -251,7 +264,7 @@ void Installation::daemon_restarted() {
 xcf::v1::Install Installation::begin() {
   xcf::v1::Install install;
   install.set_number(next_number_++);
-  install.set_dvipa(dvipa_.value());
+  install.set_dvipa(dvipa_.to_bytes());
   install.set_epoch(epoch_.value());
   return install;
 }
@@ -294,7 +307,7 @@ void Installation::member_down(const std::string& node) {
 
 std::optional<std::string> Installation::acknowledged(const std::string& node, const xcf::v1::Ack& ack) {
   const auto member = members_.find(node);
-  if (member == members_.end() || ack.epoch() != epoch_.value() || ack.dvipa() != dvipa_.value())
+  if (member == members_.end() || ack.epoch() != epoch_.value() || xcf::address_of(ack.dvipa()) != dvipa_)
     return std::nullopt;
   const auto sent = member->second.unacknowledged.extract(ack.number());
   if (sent.empty()) return std::nullopt;
@@ -308,11 +321,11 @@ std::optional<std::string> Installation::acknowledged(const std::string& node, c
 
 std::optional<xcf::v1::Install> Installation::answer(const std::string& node, const xcf::v1::Pull& pull) {
   const auto member = members_.find(node);
-  if (member == members_.end() || pull.epoch() != epoch_.value() || pull.dvipa() != dvipa_.value())
+  if (member == members_.end() || pull.epoch() != epoch_.value() || xcf::address_of(pull.dvipa()) != dvipa_)
     return std::nullopt;
   xcf::v1::Install install = begin();
   const ipsec::SaParameters* sa = find(SaName{Spi(pull.spi()), dvipa_});
-  if (sa != nullptr && sa->remote.value() == pull.remote()) *install.add_sas() = sa_to_message(*sa);
+  if (sa != nullptr && sa->remote == xcf::address_of(pull.remote())) *install.add_sas() = sa_to_message(*sa);
   note_sent(member->second, install);
   return install;
 }

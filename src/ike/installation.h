@@ -37,6 +37,12 @@ struct Outgoing {
   xcf::v1::Install message;  // has keys: scrub() it after sending
 };
 
+/// A filter that has come into force, or no longer is.
+struct FilterChange {
+  std::uint64_t id = 0;
+  std::optional<xcf::v1::Filter> filter;  // none: gone
+};
+
 class Installation {
  public:
   Installation(IpAddress dvipa, Epoch epoch, Rng& rng);
@@ -72,6 +78,8 @@ class Installation {
   bool delete_filter(const xcf::v1::Filter& filter);
   /// SAs that add_filter() has deleted since the last call: the owner's own data plane must drop them too.
   std::vector<SaId> take_deleted() { return std::exchange(deleted_, {}); }
+  /// What has changed of the filters in force since the last call, in order: the owner's own data plane follows.
+  std::vector<FilterChange> take_filter_changes() { return std::exchange(filter_changes_, {}); }
   /// In force, with ids, in the order of their ids.
   [[nodiscard]] std::vector<xcf::v1::Filter> filters() const;
 
@@ -124,6 +132,7 @@ class Installation {
   [[nodiscard]] bool spi_taken(Spi spi) const;
   void forget_allocation(Spi spi);
   void erase_sa(SaId id);
+  void note_filters(const xcf::v1::Install& change);
   void drop_orphans(Stack& stack, xcf::v1::Install& change);
   [[nodiscard]] bool named_by_a_filter(const std::string& tunnel) const;
 
@@ -137,6 +146,7 @@ class Installation {
   std::map<std::string, Member> members_;
   std::vector<Outgoing> outgoing_;
   std::vector<SaId> deleted_;
+  std::vector<FilterChange> filter_changes_;
   std::uint64_t next_number_ = 1;
   std::uint32_t next_sa_ = 1;
   std::uint64_t next_filter_ = 1;

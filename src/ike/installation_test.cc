@@ -30,23 +30,22 @@ ipsec::SaParameters inbound(std::uint32_t spi, IpAddress peer = kPeer, const std
   return sa;
 }
 
-ipsec::SaParameters outbound(std::uint32_t spi, IpAddress peer = kPeer,
-                             const std::string& tunnel = "clients{1}") {
+ipsec::SaParameters outbound(std::uint32_t spi, IpAddress peer = kPeer, const std::string& tunnel = "clients{1}") {
   ipsec::SaParameters sa = inbound(spi, peer, tunnel);
   sa.direction = ipsec::Direction::kOutbound;
   return sa;
 }
 
-xcf::v1::Filter filter(const std::string& tunnel, std::uint32_t peer = kPeer.value(), bool out = true) {
+xcf::v1::Filter filter(const std::string& tunnel, const std::string& peer = kPeer.to_bytes(), bool out = true) {
   xcf::v1::Filter f;
   f.set_outbound(out);
   f.set_priority(100);
   f.set_action(tunnel.empty() ? xcf::v1::Filter::DENY : xcf::v1::Filter::PROTECT);
   f.set_tunnel(tunnel);
-  f.set_source(kDvipa.value());
-  f.set_source_prefix(32);
-  f.set_destination(peer);
-  f.set_destination_prefix(32);
+  f.set_source_first(kDvipa.to_bytes());
+  f.set_source_last(kDvipa.to_bytes());
+  f.set_destination_first(peer);
+  f.set_destination_last(peer);
   f.set_source_port_last(65535);
   f.set_destination_port_last(65535);
   return f;
@@ -169,10 +168,10 @@ TEST_F(InstallationTest, Pull) {
   deliver();
   const SaId id = *installation_.add_sa(inbound(1000));
   xcf::v1::Pull pull;
-  pull.set_dvipa(kDvipa.value());
+  pull.set_dvipa(kDvipa.to_bytes());
   pull.set_epoch(kEpoch.value());
   pull.set_spi(1000);
-  pull.set_remote(kPeer.value());
+  pull.set_remote(kPeer.to_bytes());
   const auto answer = installation_.answer("t1", pull);
   ASSERT_TRUE(answer);
   ASSERT_EQ(answer->sas_size(), 1);
@@ -180,7 +179,7 @@ TEST_F(InstallationTest, Pull) {
   installation_.acknowledged("t1", ack_of(*answer));
   EXPECT_TRUE(installation_.holds("t1", id));
 
-  pull.set_remote(kOtherPeer.value());
+  pull.set_remote(kOtherPeer.to_bytes());
   EXPECT_EQ(installation_.answer("t1", pull)->sas_size(), 0);
   pull.set_spi(1001);
   EXPECT_EQ(installation_.answer("t1", pull)->sas_size(), 0);
@@ -193,10 +192,10 @@ TEST_F(InstallationTest, OutboundSasAreNotPulled) {
   installation_.member_up("t1");
   ASSERT_TRUE(installation_.add_sa(outbound(2000)));
   xcf::v1::Pull pull;
-  pull.set_dvipa(kDvipa.value());
+  pull.set_dvipa(kDvipa.to_bytes());
   pull.set_epoch(kEpoch.value());
   pull.set_spi(2000);
-  pull.set_remote(kPeer.value());
+  pull.set_remote(kPeer.to_bytes());
   EXPECT_EQ(installation_.answer("t1", pull)->sas_size(), 0);
 }
 
@@ -252,7 +251,7 @@ TEST_F(InstallationTest, UpdateKeepsTheIdAndFollowsThePeer) {
   EXPECT_EQ(installation_.find(SaName{Spi(2000), kPeer}), nullptr);
   EXPECT_NE(installation_.find(SaName{Spi(2000), kOtherPeer}), nullptr);
   const auto out = installation_.take_outgoing();
-  EXPECT_EQ(out.at(0).message.sas(0).remote(), kOtherPeer.value());
+  EXPECT_EQ(out.at(0).message.sas(0).remote(), kOtherPeer.to_bytes());
   EXPECT_FALSE(installation_.update_sa({Spi(2000), kOtherPeer}, {{kPeer, 4500}, {kOtherPeer, 6000}, true}));
   EXPECT_FALSE(installation_.update_sa({Spi(1), kPeer}, {{kDvipa, 4500}, {kOtherPeer, 6000}, true}));
 }
@@ -297,20 +296,20 @@ TEST_F(InstallationTest, AWaitingFilterGoesUnseen) {
 
 TEST_F(InstallationTest, WhatACrashedDaemonLeftGoesWhenItsPeerHasNegotiatedAnew) {
   installation_.member_up("t1");
-  installation_.add_filter(filter("", 0x01020304));  // the operator's own
+  installation_.add_filter(filter("", IpAddress(0x01020304).to_bytes()));  // the operator's own
   const SaId in = *installation_.add_sa(inbound(1000));
   const SaId out = *installation_.add_sa(outbound(2000));
   const SaId other = *installation_.add_sa(outbound(2001, kOtherPeer, "clients{2}"));
-  installation_.add_filter(filter("clients{1}", kPeer.value(), true));
-  installation_.add_filter(filter("clients{1}", kPeer.value(), false));
-  installation_.add_filter(filter("clients{2}", kOtherPeer.value(), true));
+  installation_.add_filter(filter("clients{1}", kPeer.to_bytes(), true));
+  installation_.add_filter(filter("clients{1}", kPeer.to_bytes(), false));
+  installation_.add_filter(filter("clients{2}", kOtherPeer.to_bytes(), true));
   installation_.daemon_restarted();
   deliver();
   EXPECT_EQ(members_["t1"].sas.size(), 3U);
 
-  installation_.add_filter(filter("clients{1}@1", kPeer.value(), true));
+  installation_.add_filter(filter("clients{1}@1", kPeer.to_bytes(), true));
   EXPECT_THAT(installation_.take_deleted(), IsEmpty());  // the inbound one still names the tunnel
-  installation_.add_filter(filter("clients{1}@1", kPeer.value(), false));
+  installation_.add_filter(filter("clients{1}@1", kPeer.to_bytes(), false));
   EXPECT_THAT(installation_.take_deleted(), ElementsAre(in, out));
   deliver();
   EXPECT_THAT(members_["t1"].sas, ElementsAre(testing::Pair(other.value(), 2001U)));
@@ -360,10 +359,10 @@ RC_GTEST_PROP(Installation, MembersThatHaveAppliedEverythingAgreeWithTheOwner, (
         break;
       case 4:
       case 5:
-        installation.add_filter(filter(tunnel, 0x0a000000 + step % 3U));
+        installation.add_filter(filter(tunnel, IpAddress(0x0a000000 + step % 3U).to_bytes()));
         break;
       case 6:
-        installation.delete_filter(filter(tunnel, 0x0a000000 + step % 3U));
+        installation.delete_filter(filter(tunnel, IpAddress(0x0a000000 + step % 3U).to_bytes()));
         break;
       default:
         installation.daemon_restarted();

@@ -3,10 +3,11 @@
 
 #include <fmt/format.h>
 
-#include <limits>
 #include <string>
 
 #include "base/secret.h"
+#include "ike/filter_message.h"
+#include "xcf/address_field.h"
 
 namespace testudo::ike {
 namespace {
@@ -47,12 +48,22 @@ Result<void> check_ports(const xcf::v1::Sa& m) {
   return {};
 }
 
+Result<void> check_addresses(const xcf::v1::Sa& m) {
+  const auto local = xcf::host_address(m.local(), "local");
+  const auto remote = xcf::host_address(m.remote(), "remote");
+  for (const auto& address : {local, remote}) {
+    if (!address) return fail(fmt::format("SA {:#x}: {}", m.id(), address.error().message));
+  }
+  if (local->is_v4() == remote->is_v4()) return {};
+  return fail(fmt::format("SA {:#x}: its addresses {} and {} are of two families", m.id(), local->to_string(),
+                          remote->to_string()));
+}
+
 Result<void> check_sa(const xcf::v1::Sa& m) {
   if (m.id() == 0) return fail("SA without an id");
   if (m.spi() < kSpiMin)
     return fail(fmt::format("SA {:#x}: SPI {} is reserved; it must be at least 256", m.id(), m.spi()));
-  if (m.local() == 0 || m.remote() == 0)
-    return fail(fmt::format("SA {:#x}: local or remote address is missing", m.id()));
+  if (auto checked = check_addresses(m); !checked) return checked;
   const std::optional<crypto::Suite> known = crypto::suite_of_number(m.suite());
   if (!known) return fail(fmt::format("SA {:#x}: suite {} is unknown to this version", m.id(), m.suite()));
   const crypto::SuiteSizes& suite = crypto::sizes(*known);
@@ -70,18 +81,6 @@ Result<void> check_sa(const xcf::v1::Sa& m) {
   return check_ports(m);
 }
 
-Result<void> check_prefix(std::uint32_t address, std::uint32_t length, const char* which) {
-  if (length > 32) return fail(fmt::format("filter: {} prefix length {} is above 32", which, length));
-  const std::uint32_t host_bits = length == 32 ? 0 : std::numeric_limits<std::uint32_t>::max() >> length;
-  if ((address & host_bits) != 0) return fail(fmt::format("filter: {} address has bits behind its prefix", which));
-  return {};
-}
-
-Result<void> check_range(std::uint32_t first, std::uint32_t last, const char* which) {
-  if (first <= last && last <= kPortMax) return {};
-  return fail(fmt::format("filter: {} ports {}–{} are no range within 0–65535", which, first, last));
-}
-
 }  // namespace
 
 xcf::v1::Sa sa_to_message(const ipsec::SaParameters& sa) {
@@ -89,8 +88,8 @@ xcf::v1::Sa sa_to_message(const ipsec::SaParameters& sa) {
   m.set_id(sa.id.value());
   m.set_outbound(sa.direction == ipsec::Direction::kOutbound);
   m.set_spi(sa.spi.value());
-  m.set_local(sa.local.value());
-  m.set_remote(sa.remote.value());
+  m.set_local(sa.local.to_bytes());
+  m.set_remote(sa.remote.to_bytes());
   m.set_udp_encapsulation(sa.udp_encapsulation);
   m.set_local_port(sa.local_port);
   m.set_remote_port(sa.remote_port);
@@ -110,8 +109,8 @@ Result<ipsec::SaParameters> sa_from_message(const xcf::v1::Sa& m) {
       .id = SaId(m.id()),
       .direction = m.outbound() ? ipsec::Direction::kOutbound : ipsec::Direction::kInbound,
       .spi = Spi(m.spi()),
-      .local = IpAddress(m.local()),
-      .remote = IpAddress(m.remote()),
+      .local = xcf::address_of(m.local()),
+      .remote = xcf::address_of(m.remote()),
       .udp_encapsulation = m.udp_encapsulation(),
       .local_port = static_cast<std::uint16_t>(m.local_port()),
       .remote_port = static_cast<std::uint16_t>(m.remote_port()),
@@ -125,39 +124,20 @@ Result<ipsec::SaParameters> sa_from_message(const xcf::v1::Sa& m) {
   };
 }
 
-Result<void> check_filter(const xcf::v1::Filter& filter) {
-  if (!xcf::v1::Filter::Action_IsValid(filter.action())) return fail("filter: unknown action");
-  const bool protects = filter.action() == xcf::v1::Filter::PROTECT;
-  if (!protects && !filter.tunnel().empty())
-    return fail("filter: a tunnel is named, but the action is not PROTECT");
-  if (filter.tunnel().size() > kTunnelNameMax) {
-    return fail(fmt::format("filter: tunnel name has more than {} bytes", kTunnelNameMax));
-  }
-  if (filter.protocol() > 255) return fail(fmt::format("filter: IP protocol {} is above 255", filter.protocol()));
-  for (const auto& checked : {
-           check_prefix(filter.source(), filter.source_prefix(), "source"),
-           check_prefix(filter.destination(), filter.destination_prefix(), "destination"),
-           check_range(filter.source_port_first(), filter.source_port_last(), "source"),
-           check_range(filter.destination_port_first(), filter.destination_port_last(), "destination"),
-       }) {
-    if (!checked) return checked;
-  }
-  return {};
-}
-
 Result<void> check_install(const xcf::v1::Install& install) {
-  if (install.dvipa() == 0) return fail("Install without a DVIPA");
+  const auto dvipa = xcf::host_address(install.dvipa(), "DVIPA's");
+  if (!dvipa) return fail(fmt::format("Install: {}", dvipa.error().message));
   if (install.epoch() == 0) return fail("Install without an epoch");
   for (const xcf::v1::Sa& sa : install.sas()) {
     if (auto checked = check_sa(sa); !checked) return checked;
     if (sa.local() != install.dvipa()) {
       return fail(fmt::format("SA {:#x}: its local address {} is not the DVIPA {} of its Install", sa.id(),
-                              IpAddress(sa.local()).to_string(), IpAddress(install.dvipa()).to_string()));
+                              xcf::address_of(sa.local()).to_string(), dvipa->to_string()));
     }
   }
   for (const xcf::v1::Filter& filter : install.filters()) {
     if (filter.id() == 0) return fail("filter without an id");
-    if (auto checked = check_filter(filter); !checked) return checked;
+    if (auto checked = filter_from_message(filter); !checked) return tl::unexpected(checked.error());
   }
   return {};
 }

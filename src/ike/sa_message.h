@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// SAs as they cross XCF: ipsec::SaParameters to xcf::v1::Sa and back. Every field that comes in is checked here,
+// SAs as they cross XCF: ipsec::SaParameters to xcf::v1::Sa and back (filters: filter_message.h). Every field that comes in is checked here,
 // and nowhere else: what passes can be installed.
 //
 //   Result<ipsec::SaParameters> sa = sa_from_message(message);
@@ -14,9 +14,6 @@ namespace testudo::ike {
 
 [[nodiscard]] xcf::v1::Sa sa_to_message(const ipsec::SaParameters& sa);
 Result<ipsec::SaParameters> sa_from_message(const xcf::v1::Sa& message);
-
-/// What is wrong with a filter that came over XCF or from charon.
-Result<void> check_filter(const xcf::v1::Filter& filter);
 
 /// The whole message: DVIPA and epoch set, every SA and filter valid, every SA of that DVIPA.
 Result<void> check_install(const xcf::v1::Install& install);

@@ -5,12 +5,14 @@
 
 #include <algorithm>
 #include <array>
-#include <bit>
+#include <span>
 #include <string_view>
 
 #include "base/secret.h"
 #include "bridge.pb.h"
+#include "ike/filter_message.h"
 #include "ike/sa_message.h"
+#include "xcf/address_field.h"
 
 namespace testudo::ike {
 namespace {
@@ -103,53 +105,61 @@ Result<void> check(const bridge::AddSa& m) {
   return {};
 }
 
+policy::AddressRange addresses_of(const bridge::Selector& m) {
+  return {xcf::address_of(m.first()), xcf::address_of(m.last())};
+}
+
+policy::PortRange ports_of(const bridge::Selector& m) {
+  return {static_cast<std::uint16_t>(m.first_port()), static_cast<std::uint16_t>(m.last_port())};
+}
+
+/// How many first bits of an address the range sets, roughly: of a prefix, its length.
+std::uint32_t specific_bits(const policy::AddressRange& range) {
+  const std::uint64_t borrow = range.last.low() < range.first.low() ? 1 : 0;
+  const std::uint64_t high = range.last.high() - range.first.high() - borrow;
+  const std::uint64_t low = range.last.low() - range.first.low();
+  const int width = high != 0 ? 64 + static_cast<int>(std::bit_width(high)) : static_cast<int>(std::bit_width(low));
+  return static_cast<std::uint32_t>(range.first.bits() - width);
+}
+
 /// More specific selectors come first within a class, classes 100,000 apart; all below 1,000,000. Half a class each
 /// for priorities that swanctl.conf gives (priority = 1 … 49,999) and for the others.
-std::uint32_t priority_of(const bridge::Policy& m, std::uint8_t source_length, std::uint8_t destination_length) {
+std::uint32_t priority_of(const bridge::Policy& m, const policy::Filter& filter) {
   const std::uint32_t base = 100'000 * (1 + std::min(m.class_(), 7U));
   if (m.manual_priority() != 0) return base + std::min(m.manual_priority(), 49'999U);
-  std::uint32_t value = base + 99'000 - 256U * (source_length + destination_length);
-  if (m.source().protocol() != 0) value -= 64;
-  if (m.source().first_port() != 0 || m.source().last_port() != 65'535) value -= 32;
-  if (m.destination().first_port() != 0 || m.destination().last_port() != 65'535) value -= 32;
+  std::uint32_t value =
+      base + 99'000 - 128 * (specific_bits(filter.source) + specific_bits(filter.destination));  // up to 32,768
+  if (filter.protocol != 0) value -= 64;
+  if (!filter.source_ports.is_any()) value -= 16;
+  if (!filter.destination_ports.is_any()) value -= 16;
   return value;
 }
 
-/// charon's "opaque" ports (RFC 7296 section 3.13.1: 65535–0) match only packets without ports; with us, any.
-void set_ports(const bridge::Selector& from, std::uint32_t& first, std::uint32_t& last) {
-  const bool opaque = from.first_port() > from.last_port();
-  first = opaque ? 0 : from.first_port();
-  last = opaque ? 65'535 : from.last_port();
+/// A selector names the types of the ICMP messages that its own side sends (RFC 4301 section 4.4.1.3); charon also
+/// takes them from the other one.
+void set_ports(const bridge::Policy& m, policy::Filter& filter) {
+  filter.source_ports = ports_of(m.source());
+  filter.destination_ports = ports_of(m.destination());
+  if (filter.protocol != wire::kProtocolIcmp && filter.protocol != wire::kProtocolIcmpv6) return;
+  if (filter.source_ports.is_any()) filter.source_ports = filter.destination_ports;
+  filter.destination_ports = {};
 }
 
-xcf::v1::Filter filter_of(const bridge::Policy& m, const IpPrefix& source, const IpPrefix& destination,
-                          std::uint32_t generation) {
-  xcf::v1::Filter filter;
-  filter.set_outbound(m.direction() == bridge::Policy::OUT);
-  filter.set_priority(priority_of(m, source.length, destination.length));
-  filter.set_source(source.address.value());
-  filter.set_source_prefix(source.length);
-  filter.set_destination(destination.address.value());
-  filter.set_destination_prefix(destination.length);
-  filter.set_protocol(m.source().protocol() != 0 ? m.source().protocol() : m.destination().protocol());
-  std::uint32_t first = 0, last = 0;
-  set_ports(m.source(), first, last);
-  filter.set_source_port_first(first);
-  filter.set_source_port_last(last);
-  set_ports(m.destination(), first, last);
-  filter.set_destination_port_first(first);
-  filter.set_destination_port_last(last);
-  switch (m.kind()) {
-    case bridge::Policy::IPSEC:
-      filter.set_action(xcf::v1::Filter::PROTECT);
-      filter.set_tunnel(tunnel_name(m.connection(), m.reqid(), generation));
-      break;
-    case bridge::Policy::PASS:
-      filter.set_action(xcf::v1::Filter::PERMIT);
-      break;
-    default:
-      filter.set_action(xcf::v1::Filter::DENY);
+policy::Filter filter_of(const bridge::Policy& m, std::uint32_t generation) {
+  policy::Filter filter;
+  const bool outbound = m.direction() == bridge::Policy::OUT;
+  filter.direction = outbound ? policy::Direction::kOutbound : policy::Direction::kInbound;
+  filter.source = addresses_of(m.source());
+  filter.destination = addresses_of(m.destination());
+  filter.protocol =
+      static_cast<std::uint8_t>(m.source().protocol() != 0 ? m.source().protocol() : m.destination().protocol());
+  set_ports(m, filter);
+  filter.priority = priority_of(m, filter);
+  if (m.kind() == bridge::Policy::IPSEC) {
+    filter.action = policy::Action::kProtect;
+    filter.tunnel = tunnel_name(m.connection(), m.reqid(), generation);
   }
+  if (m.kind() == bridge::Policy::PASS) filter.action = policy::Action::kPermit;
   return filter;
 }
 
@@ -161,8 +171,12 @@ Result<void> check(const bridge::Policy& m) {
     return fail(fmt::format("policy of mode {} is not supported: set mode = tunnel", m.mode()));
   }
   for (const bridge::Selector* selector : {&m.source(), &m.destination()}) {
-    if (selector->first() > selector->last())
-      return fail("traffic selector with its addresses the wrong way round");
+    const auto first = IpAddress::from_bytes(selector->first()), last = IpAddress::from_bytes(selector->last());
+    for (const auto& address : {first, last}) {
+      if (!address) return fail(fmt::format("traffic selector: {}", address.error().message));
+    }
+    if (first->is_v4() != last->is_v4()) return fail("traffic selector with its ends in two families");
+    if (*first > *last) return fail("traffic selector with its addresses the wrong way round");
     if (selector->protocol() > 255) return fail("traffic selector with an IP protocol above 255");
     if (selector->first_port() > 65'535 || selector->last_port() > 65'535)
       return fail("traffic selector with a port above 65535");
@@ -196,21 +210,6 @@ std::string tunnel_name(const std::string& connection, std::uint32_t reqid, std:
   return generation == 0 ? plain : fmt::format("{}@{}", plain, generation);
 }
 
-std::vector<IpPrefix> prefixes_of(IpAddress first, IpAddress last) {
-  std::vector<IpPrefix> prefixes;
-  std::uint64_t next = first.value();
-  const std::uint64_t end = std::uint64_t{last.value()} + 1;
-  while (next < end) {
-    // The largest block that starts here, is aligned, and does not reach beyond the end.
-    const int aligned = next == 0 ? 32 : std::min(32, std::countr_zero(next));
-    const int fits = static_cast<int>(std::bit_width(end - next)) - 1;
-    const int bits = std::min(aligned, fits);
-    prefixes.push_back({IpAddress(static_cast<std::uint32_t>(next)), static_cast<std::uint8_t>(32 - bits)});
-    next += std::uint64_t{1} << bits;
-  }
-  return prefixes;
-}
-
 Result<ipsec::SaParameters> translate(const bridge::AddSa& m, std::uint32_t generation) {
   if (auto checked = check(m); !checked) return tl::unexpected(checked.error());
   const auto suite = suite_of(m.encryption(), m.encryption_key().size(), m.integrity(), m.integrity_key().size());
@@ -221,8 +220,8 @@ Result<ipsec::SaParameters> translate(const bridge::AddSa& m, std::uint32_t gene
       .id = {},
       .direction = m.inbound() ? ipsec::Direction::kInbound : ipsec::Direction::kOutbound,
       .spi = Spi(m.id().spi()),
-      .local = IpAddress(local.address()),
-      .remote = IpAddress(remote.address()),
+      .local = xcf::address_of(local.address()),
+      .remote = xcf::address_of(remote.address()),
       .udp_encapsulation = m.encapsulation(),  // a port of 4500 alone says nothing
       .local_port = static_cast<std::uint16_t>(m.encapsulation() ? local.port() : 4500),
       .remote_port = static_cast<std::uint16_t>(m.encapsulation() ? remote.port() : 4500),
@@ -245,26 +244,14 @@ Result<ipsec::SaParameters> translate(const bridge::AddSa& m, std::uint32_t gene
 
 Result<Policy> translate(const bridge::Policy& m, std::uint32_t generation) {
   constexpr std::uint32_t kTrap = 2;
-  constexpr std::size_t kFiltersMax = 64;
   Policy policy;
-  if (m.direction() == bridge::Policy::IN) policy.dvipa = IpAddress(m.sa_destination().address());
-  if (m.direction() == bridge::Policy::OUT) policy.dvipa = IpAddress(m.sa_source().address());
+  if (m.direction() == bridge::Policy::IN) policy.dvipa = xcf::address_of(m.sa_destination().address());
+  if (m.direction() == bridge::Policy::OUT) policy.dvipa = xcf::address_of(m.sa_source().address());
   const bool ours = m.direction() == bridge::Policy::IN || m.direction() == bridge::Policy::OUT;
   if (!ours || m.class_() == kTrap) return policy;
   if (auto checked = check(m); !checked) return tl::unexpected(checked.error());
-  const auto sources = prefixes_of(IpAddress(m.source().first()), IpAddress(m.source().last()));
-  const auto destinations = prefixes_of(IpAddress(m.destination().first()), IpAddress(m.destination().last()));
-  if (sources.size() * destinations.size() > kFiltersMax) {
-    return fail(
-        fmt::format("traffic selectors make {} filters, more than {}: use prefixes in local_ts and remote_ts",
-                    sources.size() * destinations.size(), kFiltersMax));
-  }
-  for (const IpPrefix& source : sources) {
-    for (const IpPrefix& destination : destinations) {
-      policy.filters.push_back(filter_of(m, source, destination, generation));
-      if (auto checked = check_filter(policy.filters.back()); !checked) return tl::unexpected(checked.error());
-    }
-  }
+  policy.filters.push_back(filter_to_message(filter_of(m, generation)));
+  if (auto checked = filter_from_message(policy.filters.back()); !checked) return tl::unexpected(checked.error());
   return policy;
 }
 

@@ -9,7 +9,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <string>
-#include <vector>
 
 #include "base/address.h"
 #include "base/result.h"
@@ -34,15 +33,12 @@ Result<crypto::Suite> suite_of(std::uint32_t encryption, std::size_t encryption_
 /// `generation` 1, the name ends in the generation, "cluster{1}@1", so that no filter leads to another peer's SA.
 [[nodiscard]] std::string tunnel_name(const std::string& connection, std::uint32_t reqid, std::uint32_t generation);
 
-/// The smallest list of prefixes that covers exactly [first, last], ascending. At most 62.
-[[nodiscard]] std::vector<IpPrefix> prefixes_of(IpAddress first, IpAddress last);
-
 /// An SA without its id.
 Result<ipsec::SaParameters> translate(const bridge::AddSa& message, std::uint32_t generation);
 
-/// A policy of direction FWD and a trap policy (no SA yet) make no filter: the list is empty. Lower filter priority
-/// is looked at first; more specific selectors come first within charon's priority classes, all of which lie below
-/// 1,000,000, the default of static filters.
+/// One filter. A policy of direction FWD and a trap policy (no SA yet) make none: the list is empty. Lower filter
+/// priority is looked at first; more specific selectors come first within charon's priority classes, all of which
+/// lie below 1,000,000, the default of static filters.
 Result<Policy> translate(const bridge::Policy& message, std::uint32_t generation);
 
 }  // namespace testudo::ike

@@ -157,6 +157,7 @@ void read_definition(ConfigSection s, NodeConfig& c, vipa::Diagnostics& errors) 
 void read_ipsec(ConfigSection s, NodeConfig::Ipsec& c) {
   s.integer("replay-window", c.replay_window, 32, 65536);
   s.integer("inbound-replay-window", c.inbound_replay_window, 32, 65536);
+  s.flag("accept-icmp-errors", c.accept_icmp_errors);
   s.choice("crypto", c.crypto,
            {{"best", CryptoBackend::kBest},
             {"ipsec-mb", CryptoBackend::kIpsecMb},

@@ -18,6 +18,7 @@
 
 #include "base/address.h"
 #include "base/time.h"
+#include "policy/range.h"
 #include "vipa/definition.h"
 #include "vipa/diagnostic.h"
 
@@ -31,21 +32,19 @@ enum class LogFormat : std::uint8_t { kText, kJson };
 struct StaticFilter {
   enum class Action : std::uint8_t { kDeny, kPermit, kProtect };
   enum class Direction : std::uint8_t { kInbound, kOutbound, kBoth };
-  struct PortRange {
-    std::uint16_t first = 0;
-    std::uint16_t last = 65535;
-    friend bool operator==(const PortRange&, const PortRange&) = default;
-  };
+  using PortRange = policy::PortRange;
 
   IpAddress dvipa;
   Action action = Action::kDeny;
   Direction direction = Direction::kBoth;
-  std::uint8_t protocol = 0;            // IANA number; 0: any
-  std::vector<PortRange> ports;         // of the DVIPA's side; empty: any. Only with TCP or UDP
-  std::vector<PortRange> remote_ports;  // of the other side; empty: any. Only with TCP or UDP
-  IpPrefix remote;                    // the other side; 0.0.0.0/0: any
+  std::uint8_t protocol = 0;                   // IANA number; 0: any
+  std::vector<PortRange> ports;                // of the DVIPA's side; empty: any. Only of protocols that have ports
+  std::vector<PortRange> remote_ports;         // of the other side; likewise
+  std::vector<PortRange> icmp_types = {};      // type · 256 + code; empty: any. Only with ICMP or ICMPv6
+  std::optional<policy::AddressRange> remote;  // the other side, of the DVIPA's family; none: any
   std::uint32_t priority =
-      1'000'000;  // lower is looked at first; charon's dynamic filters lie far below the default
+      1'000'000;     // lower is looked at first; charon's dynamic filters lie far below the default
+  bool log = false;  // connections that it decides are written to the log
 };
 
 struct NodeConfig {
@@ -96,6 +95,7 @@ struct NodeConfig {
     std::uint32_t replay_window = 32;            // packets, the peer's: outbound leases stay inside it (spec E6)
     std::uint32_t inbound_replay_window = 1024;  // packets, ours
     CryptoBackend crypto = CryptoBackend::kBest;
+    bool accept_icmp_errors = true;  // inside an SA, when they enclose a packet of its flows (RFC 4301 section 6.2)
   } ipsec;
 
   struct Sequence {

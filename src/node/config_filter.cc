@@ -3,6 +3,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <array>
 #include <charconv>
 #include <optional>
 #include <string>
@@ -11,59 +13,128 @@
 namespace testudo::node {
 namespace {
 
+using policy::PortRange;
 using vipa::in_quotes;
-using PortRange = StaticFilter::PortRange;
 
-constexpr std::uint8_t kIcmp = 1, kTcp = 6, kUdp = 17;
+constexpr std::uint8_t kIcmp = 1, kTcp = 6, kUdp = 17, kDccp = 33, kIcmpv6 = 58, kSctp = 132, kUdpLite = 136;
+constexpr std::array kWithPorts = {kTcp, kUdp, kDccp, kSctp, kUdpLite};
 constexpr std::size_t kFiltersMax = 1024;
-constexpr std::size_t kPortRangesMax = 64;  // of one filter
+constexpr std::size_t kRangesMax = 64;  // of one filter
 
-std::optional<std::uint16_t> port_number(std::string_view text) {
-  std::uint16_t port = 0;
-  const auto [end, code] = std::from_chars(text.data(), text.data() + text.size(), port);
-  if (code != std::errc() || end != text.data() + text.size() || port == 0) return std::nullopt;
-  return port;
+std::optional<std::uint16_t> number(std::string_view text, unsigned min, unsigned max) {
+  unsigned value = 0;
+  const auto [end, code] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (code != std::errc() || end != text.data() + text.size() || value < min || value > max) return std::nullopt;
+  return static_cast<std::uint16_t>(value);
 }
 
 /// 80 or "8000-8100".
-std::optional<PortRange> port_range(const ConfigValue& value) {
-  if (const auto* number = std::get_if<std::int64_t>(&value.value)) {
-    if (*number < 1 || *number > 65535) return std::nullopt;
-    return PortRange{static_cast<std::uint16_t>(*number), static_cast<std::uint16_t>(*number)};
-  }
-  const auto* text = std::get_if<std::string>(&value.value);
-  if (text == nullptr) return std::nullopt;
-  const std::size_t dash = text->find('-');
-  if (dash == std::string::npos) return std::nullopt;
-  const auto first = port_number(std::string_view(*text).substr(0, dash));
-  const auto last = port_number(std::string_view(*text).substr(dash + 1));
+std::optional<PortRange> port_range(const std::string& text) {
+  const auto dash = text.find('-');
+  const auto first = number(std::string_view(text).substr(0, dash), 1, 65535);
+  const auto last = dash == std::string::npos ? first : number(std::string_view(text).substr(dash + 1), 1, 65535);
   if (!first || !last || *first > *last) return std::nullopt;
   return PortRange{*first, *last};
 }
 
-void read_ports(ConfigSection& s, std::string_view key, std::uint8_t protocol, std::vector<PortRange>& out) {
-  const ConfigValue* value = s.find(key);
+/// 3 (with any code), "3/4" or "3-4".
+std::optional<PortRange> icmp_range(const std::string& text) {
+  const std::string_view all = text;
+  const auto at = all.find_first_of("/-");
+  const auto type = number(all.substr(0, at), 0, 255);
+  const auto second = at == std::string::npos ? type : number(all.substr(at + 1), 0, 255);
+  if (!type || !second) return std::nullopt;
+  if (at != std::string::npos && all[at] == '/') {
+    const auto one = static_cast<std::uint16_t>(*type << 8 | *second);
+    return PortRange{one, one};
+  }
+  if (*type > *second) return std::nullopt;
+  return PortRange{static_cast<std::uint16_t>(*type << 8), static_cast<std::uint16_t>(*second << 8 | 255)};
+}
+
+struct RangeKey {
+  std::string_view key;
+  std::optional<PortRange> (*read)(const std::string& text);
+  std::string_view what, example;
+};
+constexpr RangeKey kPorts{"ports", port_range, "ports", "80 or \"8000-8100\", from 1 to 65535,"};
+constexpr RangeKey kRemotePorts{"remote-ports", port_range, kPorts.what, kPorts.example};
+constexpr RangeKey kIcmpTypes{"icmp-types", icmp_range, "ICMP types",
+                              "8, \"3-4\" or, with a code, \"3/4\", from 0 to 255,"};
+
+std::optional<PortRange> range_of(const ConfigValue& value, const RangeKey& key) {
+  if (const auto* integer = std::get_if<std::int64_t>(&value.value)) return key.read(std::to_string(*integer));
+  const auto* text = std::get_if<std::string>(&value.value);
+  return text == nullptr ? std::nullopt : key.read(*text);
+}
+
+void read_ranges(ConfigSection& s, const RangeKey& key, std::vector<PortRange>& out) {
+  const ConfigValue* value = s.find(key.key);
   if (value == nullptr) return;
   const auto* list = std::get_if<ConfigList>(&value->value);
-  if (list == nullptr || list->empty() || list->size() > kPortRangesMax) {
-    return s.error(key,
-                   fmt::format("is not a list of 1–{} ports: [80, \"8000-8100\"] is expected", kPortRangesMax));
+  if (list == nullptr || list->empty() || list->size() > kRangesMax) {
+    return s.error(key.key, fmt::format("is not a list of 1–{} {}: in brackets, {} is expected", kRangesMax,
+                                        key.what, key.example));
   }
   for (const ConfigValue& element : *list) {
-    const auto range = port_range(element);
-    if (!range)
-      return s.error_at(element.line, key, "holds something else than ports: 1–65535 or \"8000-8100\" is expected");
+    const auto range = range_of(element, key);
+    if (!range) {
+      return s.error_at(element.line, key.key,
+                        fmt::format("holds something else than {}: {} is expected", key.what, key.example));
+    }
     out.push_back(*range);
   }
-  if (protocol != kTcp && protocol != kUdp)
-    s.error(key, "needs protocol = \"tcp\" or \"udp\": others have no ports");
 }
 
 void read_protocol(ConfigSection& s, std::uint8_t& out) {
   const ConfigValue* value = s.find("protocol");
   if (value == nullptr) return;
   if (std::holds_alternative<std::int64_t>(value->value)) return s.integer("protocol", out, 1, 255);
-  s.choice<std::uint8_t>("protocol", out, {{"any", 0}, {"icmp", kIcmp}, {"tcp", kTcp}, {"udp", kUdp}});
+  s.choice<std::uint8_t>("protocol", out,
+                         {{"any", 0},
+                          {"icmp", kIcmp},
+                          {"tcp", kTcp},
+                          {"udp", kUdp},
+                          {"dccp", kDccp},
+                          {"gre", 47},
+                          {"icmpv6", kIcmpv6},
+                          {"ospf", 89},
+                          {"sctp", kSctp},
+                          {"udplite", kUdpLite}});
+}
+
+void read_selectors(ConfigSection& s, StaticFilter& f) {
+  read_protocol(s, f.protocol);
+  read_ranges(s, kPorts, f.ports);
+  read_ranges(s, kRemotePorts, f.remote_ports);
+  read_ranges(s, kIcmpTypes, f.icmp_types);
+  const bool has_ports = std::ranges::find(kWithPorts, f.protocol) != kWithPorts.end();
+  const char* want = "needs protocol = \"tcp\", \"udp\", \"sctp\", \"dccp\" or \"udplite\": others have no ports";
+  if (!has_ports && !f.ports.empty()) s.error(kPorts.key, want);
+  if (!has_ports && !f.remote_ports.empty()) s.error(kRemotePorts.key, want);
+  if (!f.icmp_types.empty() && f.protocol != kIcmp && f.protocol != kIcmpv6)
+    s.error(kIcmpTypes.key, "needs protocol = \"icmp\" or, for IPv6, \"icmpv6\"");
+}
+
+/// Both ends of a filter are of one family, and its ICMP is that family's.
+void check_family(ConfigSection& s, const StaticFilter& f) {
+  const bool v4 = f.dvipa.is_v4();
+  if (f.remote && f.remote->first.is_v4() != v4)
+    s.error("remote",
+            fmt::format("{} is not of the family of the DVIPA {}", f.remote->to_string(), f.dvipa.to_string()));
+  if (f.protocol == (v4 ? kIcmpv6 : kIcmp))
+    s.error("protocol", fmt::format("is that of the other family: {} is expected for {}",
+                                    v4 ? "\"icmp\"" : "\"icmpv6\"", f.dvipa.to_string()));
+}
+
+void read_remote(ConfigSection& s, StaticFilter& f) {
+  std::string text;
+  if (!s.text("remote", text)) return;
+  const auto range = policy::AddressRange::parse(text);
+  if (range) return void(f.remote = *range);
+  s.error("remote", fmt::format("{} is no address, prefix or range: one such as \"198.51.100.0/24\" or "
+                                "\"198.51.100.1-198.51.100.9\" is expected ({})",
+                                in_quotes(text), range.error().message));
 }
 
 void read_filter(ConfigSection s, NodeConfig& config, bool definition_known) {
@@ -79,21 +150,14 @@ void read_filter(ConfigSection s, NodeConfig& config, bool definition_known) {
            {{"in", StaticFilter::Direction::kInbound},
             {"out", StaticFilter::Direction::kOutbound},
             {"both", StaticFilter::Direction::kBoth}});
-  read_protocol(s, f.protocol);
-  read_ports(s, "ports", f.protocol, f.ports);
-  read_ports(s, "remote-ports", f.protocol, f.remote_ports);
-  std::string remote;
-  if (s.text("remote", remote)) {
-    const auto prefix = IpPrefix::parse(remote);
-    prefix ? void(f.remote = *prefix)
-           : s.error("remote",
-                     fmt::format("{} is no prefix: one such as \"198.51.100.0/24\" is expected, with no bit set "
-                                 "after its length",
-                                 in_quotes(remote)));
-  }
+  read_selectors(s, f);
+  read_remote(s, f);
   s.integer("priority", f.priority, 0, 0xffffffff);
+  s.flag("log", f.log);
+  const bool named = f.dvipa != IpAddress();
+  if (named) check_family(s, f);
   const bool known = config.definition.find_define(f.dvipa) || config.definition.find_backup(f.dvipa);
-  if (definition_known && !f.dvipa.is_unspecified() && !known) {
+  if (definition_known && named && !known) {
     s.error("dvipa",
             fmt::format("{} is neither defined nor backed up by this node: filters of a DVIPA belong on its owner "
                         "and its backups",

@@ -92,7 +92,7 @@ facility = {endpoints = ["etcd1:2379", "http://10.77.0.9:2379"], session-ttl-sec
 ike = {socket = "ike.sock"}
 control = {socket = "/run/x.sock", group = "root"}
 definition = {file = "o.vipa"}
-ipsec = {replay-window = 64, inbound-replay-window = 2048, crypto = "openssl"}
+ipsec = {replay-window = 64, inbound-replay-window = 2048, crypto = "openssl", accept-icmp-errors = false}
 sequence = {lease-duration-ms = 20, skew-guard-us = 0, exclusive-lease = 64, ceiling-step = 65536}
 connections = {max = 10, idle-timeout-seconds = 11, closing-timeout-seconds = 12}
 hold = {packets = 13, milliseconds = 14}
@@ -111,6 +111,13 @@ priority = 5
 dvipa = "192.0.2.100"
 action = "permit"
 protocol = 89
+[[filter]]
+dvipa = "192.0.2.100"
+action = "permit"
+protocol = "icmp"
+icmp-types = [8, "3/4", "11-12"]
+remote = "198.51.100.1-198.51.100.9"
+log = true
 )");
   EXPECT_EQ(c.interfaces.tun_mtu, 1280);
   EXPECT_EQ(c.xcf.fast_port, 3);
@@ -128,17 +135,49 @@ protocol = 89
   EXPECT_EQ(c.lifesize.report_interval, 16ms);
   EXPECT_EQ(c.log.level, LogLevel::kDebug);
   EXPECT_EQ(c.log.format, LogFormat::kJson);
-  ASSERT_EQ(c.filters.size(), 2u);
+  EXPECT_FALSE(c.ipsec.accept_icmp_errors);
+  ASSERT_EQ(c.filters.size(), 3u);
   const StaticFilter& f = c.filters[0];
   EXPECT_EQ(f.action, StaticFilter::Action::kProtect);
   EXPECT_EQ(f.direction, StaticFilter::Direction::kInbound);
   EXPECT_EQ(f.protocol, 17);
   EXPECT_THAT(f.ports, ElementsAre(StaticFilter::PortRange{53, 53}, StaticFilter::PortRange{8000, 8100}));
   EXPECT_THAT(f.remote_ports, ElementsAre(StaticFilter::PortRange{1024, 65535}));
-  EXPECT_EQ(f.remote.length, 24);
+  EXPECT_EQ(f.remote->to_string(), "198.51.100.0/24");
   EXPECT_EQ(f.priority, 5u);
   EXPECT_EQ(c.filters[1].protocol, 89);
   EXPECT_EQ(c.filters[1].direction, StaticFilter::Direction::kBoth);
+  EXPECT_FALSE(c.filters[1].log);
+  EXPECT_THAT(c.filters[2].icmp_types, ElementsAre(policy::PortRange{0x800, 0x8ff}, policy::PortRange{0x304, 0x304},
+                                                   policy::PortRange{0xb00, 0xcff}));
+  EXPECT_EQ(c.filters[2].remote->to_string(), "198.51.100.1-198.51.100.9");
+  EXPECT_TRUE(c.filters[2].log);
+}
+
+TEST_F(Config, FiltersThatMakeNoSense) {
+  struct Row {
+    const char *line, *says;
+  };
+  const Row rows[] = {
+      {"ports = [80]", "ports: needs protocol"},
+      {"protocol = \"udp\"\nremote-ports = [0]", "remote-ports: holds something else than ports"},
+      {"protocol = \"udp\"\nports = [\"9-8\"]", "ports: holds something else"},
+      {"protocol = \"udp\"\nicmp-types = [8]", "icmp-types: needs protocol = \"icmp\""},
+      {"protocol = \"icmp\"\nicmp-types = [256]", "icmp-types: holds something else than ICMP types"},
+      {"protocol = \"icmp\"\nicmp-types = [\"3/4/5\"]", "icmp-types: holds something else"},
+      {"protocol = \"icmpv6\"", "protocol: is that of the other family"},
+      {"remote = \"2001:db8::/32\"", "remote: 2001:db8::/32 is not of the family of the DVIPA"},
+      {"remote = \"198.51.100.9-198.51.100.1\"", "wrong way round"},
+      {"remote = \"198.51.100.1/24\"", "no address, prefix or range"},
+  };
+  for (const Row& row : rows) {
+    const LoadedConfig loaded =
+        load(std::string("[[filter]]\ndvipa = \"192.0.2.100\"\naction = \"deny\"\n") + row.line + "\n");
+    const bool said = std::ranges::any_of(loaded.errors, [&](const vipa::Diagnostic& e) {
+      return e.to_string().find(row.says) != std::string::npos;
+    });
+    EXPECT_TRUE(said) << row.line;
+  }
 }
 
 /// docs/configuration.md: keys by "[table]", and the first block of TOML.

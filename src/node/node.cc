@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "node/flow_line.h"
 #include "node/tables.h"
 #include "node/worker_config.h"
 
@@ -121,6 +122,8 @@ Result<void> Node::begin(const vipa::Identity& self) {
                                     .log = world_.log,
                                     .tables_changed = [this] { publish_soon(); },
                                     .dvipas_changed = [this] { steer(); }});
+  filters_.emplace(factory_->tunnels());
+  filters_->accept_icmp_errors(config_.ipsec.accept_icmp_errors);
   if (auto started = world_.plane.start(self, [this](path::Event event) { worker_event(std::move(event)); });
       !started) {
     return started;
@@ -141,7 +144,7 @@ xcf::v1::Hello Node::hello() const {
   hello.set_cluster(config_.cluster);
   hello.set_node(config_.name);
   hello.set_node_id(membership_.identity()->id.value());
-  hello.set_xcf_address(config_.xcf.address.value());
+  hello.set_xcf_address(config_.xcf.address.to_bytes());
   hello.set_data_port(config_.xcf.data_port);
   hello.set_fast_port(config_.xcf.fast_port);
   hello.set_ipsec(true);
@@ -260,6 +263,8 @@ void Node::worker_event(path::Event event) {
     owner_->near_exhaustion(exhaustion->sa);
   } else if (const auto* unknown = std::get_if<path::UnknownSpi>(&event)) {
     shadow_->unknown_spi(unknown->dvipa, unknown->spi, unknown->remote);
+  } else if (const auto* flow = std::get_if<path::FlowLogged>(&event)) {
+    world_.log.info("{}", flow_line(flow->record));
   } else if (const auto* connections = std::get_if<path::Connections>(&event)) {
     for (const auto& want : std::exchange(want_connections_, {})) want(connections->list);
   } else if (const auto* leases = std::get_if<path::Leases>(&event)) {
@@ -301,7 +306,7 @@ void Node::publish() {
   std::map<NodeId, xcf::v1::Hello> members;
   for (const auto& [name, link] : links_)
     members[NodeId(static_cast<std::uint16_t>(link.hello.node_id()))] = link.hello;
-  world_.plane.submit(path::SetFilters{.table = make_filter_table(*owner_, *shadow_, factory_->tunnels())});
+  world_.plane.submit(path::SetFilters{.table = filters_->update(*owner_, *shadow_)});
   world_.plane.submit(path::SetDistribution{
       .table = make_distribution(membership_.identity()->id, *owner_, *shadow_, *readiness_, members)});
 }

@@ -29,6 +29,7 @@
 #include "node/ceilings.h"
 #include "node/config.h"
 #include "node/data_plane.h"
+#include "node/filter_feed.h"
 #include "node/local_sas.h"
 #include "node/log.h"
 #include "node/owner_role.h"
@@ -109,6 +110,7 @@ class Node {
   std::optional<vipa::Readiness> readiness_;
   std::optional<OwnerRole> owner_;
   std::optional<ShadowRole> shadow_;
+  std::optional<FilterFeed> filters_;
 
   std::map<std::string, Link> links_;  // that are up, by node
   std::vector<io::SteeredDvipa> steered_;

@@ -8,6 +8,7 @@
 
 #include "ike/sa_message.h"
 #include "node/static_filters.h"
+#include "xcf/address_field.h"
 
 namespace testudo::node {
 
@@ -61,7 +62,7 @@ void OwnerRole::backups_changed(IpAddress dvipa) {
 void OwnerRole::link_up(const xcf::v1::Hello& hello) {
   links_[hello.node()] = hello;
   parts_.readiness.link_up({.node = NodeId(static_cast<std::uint16_t>(hello.node_id())),
-                            .xcf_address = IpAddress(hello.xcf_address()),
+                            .xcf_address = xcf::address_of(hello.xcf_address()),
                             .ipsec = hello.ipsec(),
                             .distributed_ipsec = hello.distributed_ipsec()});
   send_vipa_list(hello.node());
@@ -117,7 +118,7 @@ void OwnerRole::send_vipa_list(const std::string& node) {
   xcf::v1::VipaList& list = *envelope.mutable_vipa_list();
   for (const auto& [address, owned] : owned_) {
     xcf::v1::Dvipa& dvipa = *list.add_dvipas();
-    dvipa.set_address(address.value());
+    dvipa.set_address(address.to_bytes());
     dvipa.set_epoch(owned.epoch.value());
     dvipa.set_owner_node_id(parts_.self.value());
     dvipa.set_owner(parts_.config.name);
@@ -141,7 +142,7 @@ OwnerRole::Owned* OwnerRole::find(IpAddress dvipa, Epoch epoch) {
 }
 
 void OwnerRole::listener(const std::string& node, NodeId id, const xcf::v1::ListenerUpdate& update) {
-  const IpAddress dvipa(update.dvipa());
+  const IpAddress dvipa = xcf::address_of(update.dvipa());
   if (find(dvipa, Epoch(update.epoch())) == nullptr || update.port() > 65535) return;
   if (!parts_.readiness.listener(id, dvipa, static_cast<std::uint16_t>(update.port()), update.listening())) return;
   parts_.log.info("{} {} for {}:{}", node, update.listening() ? "is ready" : "is no longer ready",
@@ -150,15 +151,16 @@ void OwnerRole::listener(const std::string& node, NodeId id, const xcf::v1::List
 }
 
 void OwnerRole::acknowledged(const std::string& node, const xcf::v1::Ack& ack) {
-  Owned* owned = find(IpAddress(ack.dvipa()), Epoch(ack.epoch()));
+  Owned* owned = find(xcf::address_of(ack.dvipa()), Epoch(ack.epoch()));
   if (owned == nullptr) return;
   if (const auto refusal = owned->installation->acknowledged(node, ack)) {
-    parts_.log.error("{} refused SAs or filters of {}: {}", node, IpAddress(ack.dvipa()).to_string(), *refusal);
+    parts_.log.error("{} refused SAs or filters of {}: {}", node, xcf::address_of(ack.dvipa()).to_string(),
+                     *refusal);
   }
 }
 
 void OwnerRole::pull(const std::string& node, const xcf::v1::Pull& pull) {
-  Owned* owned = find(IpAddress(pull.dvipa()), Epoch(pull.epoch()));
+  Owned* owned = find(xcf::address_of(pull.dvipa()), Epoch(pull.epoch()));
   if (owned == nullptr) return;
   if (auto install = owned->installation->answer(node, pull)) {
     xcf::v1::Envelope envelope;
@@ -172,7 +174,7 @@ void OwnerRole::pull(const std::string& node, const xcf::v1::Pull& pull) {
 
 void OwnerRole::lifesize_report(const std::string& node, const xcf::v1::LifesizeReport& report) {
   static_cast<void>(node);
-  if (find(IpAddress(report.dvipa()), Epoch(report.epoch())) == nullptr) return;
+  if (find(xcf::address_of(report.dvipa()), Epoch(report.epoch())) == nullptr) return;
   for (const auto& used : report.used()) {
     lifesize_.used(SaId(used.sa()), {.bytes = used.bytes(), .packets = used.packets()}, parts_.executor.now());
   }

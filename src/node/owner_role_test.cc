@@ -11,7 +11,9 @@
 
 #include "facility/memory/memory_facility.h"
 #include "facility/memory/memory_store.h"
+#include "node/filter_feed.h"
 #include "node/world_for_test.h"
+#include "xcf/address_field.h"
 
 namespace testudo::node {
 namespace {
@@ -81,7 +83,7 @@ class OwnerRoleTest : public testing::Test {
   }
   void report(SaId sa, std::uint64_t bytes, std::uint64_t packets, Epoch under) {
     xcf::v1::LifesizeReport message;
-    message.set_dvipa(kDvipa.value());
+    message.set_dvipa(kDvipa.to_bytes());
     message.set_epoch(under.value());
     auto& used = *message.add_used();
     used.set_sa(sa.value());
@@ -145,7 +147,7 @@ TEST_F(OwnerRoleTest, BringsANewMemberUpToDate) {
   ASSERT_GE(sent.size(), 2u);
   ASSERT_TRUE(sent[0].message.has_vipa_list());
   const auto& dvipa = sent[0].message.vipa_list().dvipas(0);
-  EXPECT_EQ(IpAddress(dvipa.address()), kDvipa);
+  EXPECT_EQ(xcf::address_of(dvipa.address()), kDvipa);
   EXPECT_EQ(Epoch(dvipa.epoch()), epoch);
   EXPECT_THAT(dvipa.ports(), ElementsAre(443));
   const auto& install = sent[1].message.install();
@@ -292,10 +294,10 @@ TEST_F(OwnerRoleTest, AnswersPulls) {
   const SaId id = add(Direction::kInbound, 0x1001);
   bus.take();
   xcf::v1::Pull pull;
-  pull.set_dvipa(kDvipa.value());
+  pull.set_dvipa(kDvipa.to_bytes());
   pull.set_epoch(epoch.value());
   pull.set_spi(0x1001);
-  pull.set_remote(kPeer.value());
+  pull.set_remote(kPeer.to_bytes());
   role.pull("t1", pull);
   auto sent = bus.take();
   ASSERT_THAT(sent, SizeIs(1));
@@ -363,7 +365,7 @@ TEST_F(OwnerRoleTest, StopsWhenItLosesTheDvipa) {
 TEST_F(OwnerRoleTest, TakesListenersOfItsEpoch) {
   target("t1", 2);
   xcf::v1::ListenerUpdate update;
-  update.set_dvipa(kDvipa.value());
+  update.set_dvipa(kDvipa.to_bytes());
   update.set_epoch(epoch.value() - 1);
   update.set_port(443);
   update.set_listening(true);
@@ -378,6 +380,70 @@ TEST_F(OwnerRoleTest, TakesListenersOfItsEpoch) {
   EXPECT_THAT(readiness.ready(kDvipa, 443), SizeIs(1));
   role.link_down("t1");
   EXPECT_THAT(readiness.ready(kDvipa, 443), IsEmpty());
+}
+
+// The table that the worker gets: of an owned DVIPA the owner's filters, of others those that its owner has sent.
+TEST_F(OwnerRoleTest, FeedsFiltersToTheDataPlane) {
+  ShadowRole shadow{{.executor = executor,
+                     .bus = bus,
+                     .local_sas = local_sas,
+                     .log = log,
+                     .tables_changed = [] {},
+                     .dvipas_changed = [] {}}};
+  FilterFeed feed(factory.tunnels());
+  const policy::Flow flow{kPeer, kDvipa, wire::kProtocolTcp, true, 40'000, 80};
+  const auto action = [&]() -> std::string {
+    const auto table = feed.update(role, shadow);
+    const policy::Rule* rule = table->find(policy::Direction::kInbound, flow);
+    if (rule == nullptr) return "none";
+    return rule->action == policy::Action::kPermit ? "permit" : factory.tunnels().name(rule->tunnel);
+  };
+  EXPECT_EQ(action(), "permit");  // of the node file
+  EXPECT_EQ(feed.update(role, shadow), feed.update(role, shadow));
+
+  ike::Policy policy{.dvipa = kDvipa, .filters = {installation().filters()[0]}};
+  policy.filters[0].set_id(0);
+  policy.filters[0].set_action(xcf::v1::Filter::PROTECT);
+  policy.filters[0].set_tunnel("a");
+  policy.filters[0].set_priority(3);
+  ASSERT_TRUE(role.add_policy(policy));
+  EXPECT_EQ(action(), "a");
+  ike::Policy newer = policy;
+  newer.filters[0].set_tunnel("b");
+  ASSERT_TRUE(role.add_policy(newer));
+  EXPECT_EQ(action(), "b");
+  ASSERT_TRUE(role.delete_policy(newer));
+  EXPECT_EQ(action(), "a");  // comes back
+  role.flush_policies();
+  EXPECT_EQ(action(), "permit");
+
+  // Another node claims it under a newer epoch; this one's filters count until it knows that it has lost.
+  const xcf::v1::Hello rival = hello_of("rival", 9);
+  xcf::v1::VipaList list;
+  list.add_dvipas()->set_address(kDvipa.to_bytes());
+  list.mutable_dvipas(0)->set_epoch(epoch.value() + 1);
+  shadow.vipa_list(rival, list);
+  xcf::v1::Install install;
+  install.set_dvipa(kDvipa.to_bytes());
+  install.set_epoch(epoch.value() + 1);
+  install.set_replace_all(true);
+  *install.add_filters() = policy.filters[0];
+  install.mutable_filters(0)->set_id(1);
+  shadow.install(rival, install);
+  EXPECT_EQ(action(), "permit");
+  role.lost(kDvipa);
+  EXPECT_EQ(action(), "a");
+  install.mutable_filters(0)->set_tunnel("c");
+  install.set_replace_all(false);
+  shadow.install(rival, install);
+  EXPECT_EQ(action(), "c");
+  install.clear_filters();
+  install.add_delete_filters(1);
+  shadow.install(rival, install);
+  EXPECT_EQ(action(), "none");
+  list.clear_dvipas();
+  shadow.vipa_list(rival, list);
+  EXPECT_EQ(feed.update(role, shadow)->size(), 0u);
 }
 
 }  // namespace

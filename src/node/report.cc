@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "base/drop.h"
+#include "ike/filter_message.h"
 
 namespace testudo::node {
 namespace {
@@ -16,44 +17,23 @@ using nlohmann::json;
 
 json ports_of(bool all, const std::vector<std::uint16_t>& ports) { return all ? json("all") : json(ports); }
 
-std::string protocol_name(std::uint32_t protocol) {
-  switch (protocol) {
-    case 0:
-      return "any";
-    case 1:
-      return "icmp";
-    case 6:
-      return "tcp";
-    case 17:
-      return "udp";
-    default:
-      return std::to_string(protocol);
-  }
-}
-
-std::string port_range(std::uint32_t first, std::uint32_t last) {
-  if (first == 0 && last == 65535) return "any";
-  return first == last ? std::to_string(first) : fmt::format("{}-{}", first, last);
-}
-
-std::string prefix(std::uint32_t address, std::uint32_t length) {
-  return IpPrefix{IpAddress(address), static_cast<std::uint8_t>(length)}.to_string();
-}
-
-json filter_json(const xcf::v1::Filter& filter, IpAddress dvipa) {
+/// The message was checked when it came.
+json filter_json(const xcf::v1::Filter& message, IpAddress dvipa) {
   static constexpr const char* kActions[] = {"deny", "permit", "protect"};
-  return {{"id", filter.id()},
+  const policy::Filter filter = ike::filter_from_message(message).value();
+  return {{"id", filter.id},
           {"dvipa", dvipa.to_string()},
-          {"direction", filter.outbound() ? "out" : "in"},
-          {"action", kActions[filter.action()]},
-          {"tunnel", filter.tunnel()},
-          {"priority", filter.priority()},
-          {"protocol", protocol_name(filter.protocol())},
-          {"source", prefix(filter.source(), filter.source_prefix())},
-          {"source_ports", port_range(filter.source_port_first(), filter.source_port_last())},
-          {"destination", prefix(filter.destination(), filter.destination_prefix())},
-          {"destination_ports", port_range(filter.destination_port_first(), filter.destination_port_last())},
-          {"origin", filter.tunnel().empty() ? "static" : "dynamic"}};
+          {"direction", filter.direction == policy::Direction::kOutbound ? "out" : "in"},
+          {"action", kActions[static_cast<std::size_t>(filter.action)]},
+          {"tunnel", filter.tunnel},
+          {"priority", filter.priority},
+          {"protocol", ike::protocol_name(filter.protocol)},
+          {"source", filter.source.to_string()},
+          {"source_ports", ike::ports_text(filter.source_ports, filter.protocol)},
+          {"destination", filter.destination.to_string()},
+          {"destination_ports", ike::ports_text(filter.destination_ports, filter.protocol)},
+          {"log", filter.log},
+          {"origin", filter.tunnel.empty() ? "static" : "dynamic"}};
 }
 
 json port_json(const io::PortCounters* c) {

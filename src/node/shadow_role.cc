@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "ike/sa_message.h"
+#include "xcf/address_field.h"
 
 namespace testudo::node {
 namespace {
@@ -21,7 +22,11 @@ void ShadowRole::vipa_list(const xcf::v1::Hello& from, const xcf::v1::VipaList& 
   std::set<IpAddress> named;
   bool changed = false;
   for (const xcf::v1::Dvipa& record : list.dvipas()) {
-    named.insert(IpAddress(record.address()));
+    if (const auto address = xcf::host_address(record.address(), "DVIPA's"); !address) {
+      parts_.log.warning("VIPAList of {}: {}", from.node(), address.error().message);
+      continue;
+    }
+    named.insert(xcf::address_of(record.address()));
     changed |= learn(from, record);
   }
   std::vector<IpAddress> gone;
@@ -39,7 +44,7 @@ void ShadowRole::vipa_list(const xcf::v1::Hello& from, const xcf::v1::VipaList& 
 }
 
 bool ShadowRole::learn(const xcf::v1::Hello& from, const xcf::v1::Dvipa& record) {
-  const IpAddress address(record.address());
+  const IpAddress address = xcf::address_of(record.address());
   const Epoch epoch(record.epoch());
   Epoch& newest = newest_epochs_[address];
   if (epoch < newest) {
@@ -61,6 +66,7 @@ bool ShadowRole::learn(const xcf::v1::Hello& from, const xcf::v1::Dvipa& record)
                   .owner = from.node(),
                   .owner_id = NodeId(static_cast<std::uint16_t>(from.node_id())),
                   .filters = {},
+                  .filter_changes = {},
                   .listening = {}};
     parts_.local_sas.remove_others(address, epoch, dvipa.owner_id, parts_.executor.now());
     parts_.log.info("{} is owned by {}, epoch {}", address.to_string(), dvipa.owner, epoch.value());
@@ -78,7 +84,7 @@ void ShadowRole::forget(IpAddress address) {
 // ---- SAs and filters (spec B4, B5) ----
 
 std::string ShadowRole::why_refused(const xcf::v1::Hello& from, const xcf::v1::Install& install) const {
-  const IpAddress address(install.dvipa());
+  const IpAddress address = xcf::address_of(install.dvipa());
   const auto found = dvipas_.find(address);
   if (found == dvipas_.end()) return fmt::format("{} is no DVIPA that this node knows", address.to_string());
   if (found->second.owner != from.node() || found->second.epoch != Epoch(install.epoch())) {
@@ -97,7 +103,7 @@ void ShadowRole::install(const xcf::v1::Hello& from, xcf::v1::Install install) {
   ack.set_epoch(install.epoch());
   ack.set_refused(why_refused(from, install));
   if (ack.refused().empty()) {
-    if (const auto done = apply(dvipas_.at(IpAddress(install.dvipa())), install); !done) {
+    if (const auto done = apply(dvipas_.at(xcf::address_of(install.dvipa())), install); !done) {
       ack.set_refused(done.error().message);
     }
   }
@@ -107,7 +113,7 @@ void ShadowRole::install(const xcf::v1::Hello& from, xcf::v1::Install install) {
 }
 
 Result<void> ShadowRole::apply(Dvipa& dvipa, const xcf::v1::Install& install) {
-  const IpAddress address(install.dvipa());
+  const IpAddress address = xcf::address_of(install.dvipa());
   const Time now = parts_.executor.now();
   if (install.replace_all()) drop_unlisted(address, dvipa, install);
   Result<void> result;
@@ -118,8 +124,14 @@ Result<void> ShadowRole::apply(Dvipa& dvipa, const xcf::v1::Install& install) {
       result = done;
   }
   for (const std::uint64_t id : install.delete_sas()) parts_.local_sas.remove(SaId(id), now);
-  for (const xcf::v1::Filter& filter : install.filters()) dvipa.filters[filter.id()] = filter;
-  for (const std::uint64_t id : install.delete_filters()) dvipa.filters.erase(id);
+  for (const xcf::v1::Filter& filter : install.filters()) {
+    dvipa.filters[filter.id()] = filter;
+    dvipa.filter_changes.push_back({filter.id(), filter});
+  }
+  for (const std::uint64_t id : install.delete_filters()) {
+    dvipa.filters.erase(id);
+    dvipa.filter_changes.push_back({id, std::nullopt});
+  }
   if (install.replace_all() || install.filters_size() > 0 || install.delete_filters_size() > 0)
     parts_.tables_changed();
   return result;
@@ -134,7 +146,14 @@ void ShadowRole::drop_unlisted(IpAddress address, Dvipa& dvipa, const xcf::v1::I
     if (entry.sa->local() == address && !listed.contains(id)) gone.push_back(id);
   }
   for (const SaId id : gone) parts_.local_sas.remove(id, parts_.executor.now());
+  for (const auto& [id, filter] : dvipa.filters) dvipa.filter_changes.push_back({id, std::nullopt});
   dvipa.filters.clear();
+}
+
+std::vector<ike::FilterChange> ShadowRole::take_filter_changes(IpAddress dvipa) {
+  const auto found = dvipas_.find(dvipa);
+  return found == dvipas_.end() ? std::vector<ike::FilterChange>()
+                                : std::exchange(found->second.filter_changes, {});
 }
 
 void ShadowRole::unknown_spi(IpAddress address, Spi spi, IpAddress remote) {
@@ -147,16 +166,16 @@ void ShadowRole::unknown_spi(IpAddress address, Spi spi, IpAddress remote) {
   entry->second = now;
   xcf::v1::Envelope envelope;
   xcf::v1::Pull& pull = *envelope.mutable_pull();
-  pull.set_dvipa(address.value());
+  pull.set_dvipa(address.to_bytes());
   pull.set_epoch(found->second.epoch.value());
   pull.set_spi(spi.value());
-  pull.set_remote(remote.value());
+  pull.set_remote(remote.to_bytes());
   parts_.bus.send(found->second.owner, envelope);
 }
 
 void ShadowRole::refused(const std::string& node, const xcf::v1::Refused& refused) {
   parts_.log.warning("{} refused our {} for {}: it knows epoch {}", node, refused.what(),
-                     IpAddress(refused.dvipa()).to_string(), refused.epoch());
+                     xcf::address_of(refused.dvipa()).to_string(), refused.epoch());
 }
 
 // ---- listeners (spec A4) ----
@@ -177,7 +196,7 @@ void ShadowRole::tell_listeners(IpAddress address, Dvipa& dvipa) {
   const auto tell = [&](std::uint16_t port, bool listening) {
     xcf::v1::Envelope envelope;
     xcf::v1::ListenerUpdate& update = *envelope.mutable_listener();
-    update.set_dvipa(address.value());
+    update.set_dvipa(address.to_bytes());
     update.set_epoch(dvipa.epoch.value());
     update.set_port(port);
     update.set_listening(listening);
@@ -212,7 +231,7 @@ void ShadowRole::used(const std::vector<LocalSas::Use>& uses) {
     const auto found = dvipas_.find(use.dvipa);
     if (found == dvipas_.end()) continue;
     xcf::v1::LifesizeReport& report = *reports[use.dvipa].mutable_lifesize();
-    report.set_dvipa(use.dvipa.value());
+    report.set_dvipa(use.dvipa.to_bytes());
     report.set_epoch(found->second.epoch.value());
     auto& entry = *report.add_used();
     entry.set_sa(use.sa.value());

@@ -19,6 +19,7 @@
 #include <vector>
 
 #include "base/executor.h"
+#include "ike/installation.h"
 #include "io/netlink/host_network.h"
 #include "node/local_sas.h"
 #include "node/log.h"
@@ -58,9 +59,12 @@ class ShadowRole {
     std::string owner;
     NodeId owner_id;
     std::map<std::uint64_t, xcf::v1::Filter> filters;  // by id
+    std::vector<ike::FilterChange> filter_changes;     // that take_filter_changes() has not returned yet
     std::set<std::uint16_t> listening;                 // told to the owner
   };
   [[nodiscard]] const std::map<IpAddress, Dvipa>& dvipas() const { return dvipas_; }
+  /// As Installation's, of one DVIPA.
+  std::vector<ike::FilterChange> take_filter_changes(IpAddress dvipa);
 
  private:
   bool learn(const xcf::v1::Hello& from, const xcf::v1::Dvipa& record);

@@ -13,6 +13,7 @@
 
 #include "ike/sa_message.h"
 #include "node/world_for_test.h"
+#include "xcf/address_field.h"
 
 namespace testudo::node {
 namespace {
@@ -31,7 +32,7 @@ class ShadowRoleTest : public testing::Test {
 
   static xcf::v1::Dvipa record(IpAddress address, Epoch epoch, std::initializer_list<std::uint32_t> ports) {
     xcf::v1::Dvipa dvipa;
-    dvipa.set_address(address.value());
+    dvipa.set_address(address.to_bytes());
     dvipa.set_epoch(epoch.value());
     for (const auto port : ports) dvipa.add_ports(port);
     return dvipa;
@@ -50,8 +51,10 @@ class ShadowRoleTest : public testing::Test {
     xcf::v1::Filter f;
     f.set_id(id);
     f.set_action(xcf::v1::Filter::PERMIT);
-    f.set_destination(kDvipa.value());
-    f.set_destination_prefix(32);
+    f.set_source_first(IpAddress(0).to_bytes());
+    f.set_source_last(IpAddress(0xffffffff).to_bytes());
+    f.set_destination_first(kDvipa.to_bytes());
+    f.set_destination_last(kDvipa.to_bytes());
     f.set_source_port_last(65535);
     f.set_destination_port_last(65535);
     return f;
@@ -60,7 +63,7 @@ class ShadowRoleTest : public testing::Test {
                                      std::initializer_list<std::uint64_t> filters, Epoch epoch = kEpoch) {
     xcf::v1::Install install;
     install.set_number(5);
-    install.set_dvipa(kDvipa.value());
+    install.set_dvipa(kDvipa.to_bytes());
     install.set_epoch(epoch.value());
     for (const auto id : sas) {
       *install.add_sas() =
@@ -98,7 +101,7 @@ class ShadowRoleTest : public testing::Test {
     for (const auto& sent : bus.take()) {
       if (!sent.message.has_listener()) continue;
       const auto& update = sent.message.listener();
-      EXPECT_EQ(Epoch(update.epoch()), shadow.dvipas().at(IpAddress(update.dvipa())).epoch);
+      EXPECT_EQ(Epoch(update.epoch()), shadow.dvipas().at(xcf::address_of(update.dvipa())).epoch);
       texts.push_back(sent.to + (update.listening() ? " +" : " -") + std::to_string(update.port()));
     }
     return texts;
@@ -180,11 +183,11 @@ TEST_F(ShadowRoleTest, RefusesInstalls) {
   };
   learn();
   auto unknown = install_of({}, {});
-  unknown.set_dvipa(kOtherDvipa.value());
+  unknown.set_dvipa(kOtherDvipa.to_bytes());
   auto bad_key = install_of({1}, {});
   bad_key.mutable_sas(0)->set_key("short");
   auto foreign = install_of({1}, {});
-  foreign.mutable_sas(0)->set_local(kOtherDvipa.value());
+  foreign.mutable_sas(0)->set_local(kOtherDvipa.to_bytes());
   auto no_filter_id = install_of({}, {1});
   no_filter_id.mutable_filters(0)->set_id(0);
   const Row rows[] = {{"not the owner", rival, install_of({1}, {1}), "present one"},
@@ -284,10 +287,10 @@ TEST_F(ShadowRoleTest, PullsNotTooOften) {
   ASSERT_THAT(sent, SizeIs(1));
   EXPECT_EQ(sent[0].to, "owner");
   const auto& pull = sent[0].message.pull();
-  EXPECT_EQ(IpAddress(pull.dvipa()), kDvipa);
+  EXPECT_EQ(xcf::address_of(pull.dvipa()), kDvipa);
   EXPECT_EQ(Epoch(pull.epoch()), kEpoch);
   EXPECT_EQ(pull.spi(), 0x1001u);
-  EXPECT_EQ(IpAddress(pull.remote()), peer);
+  EXPECT_EQ(xcf::address_of(pull.remote()), peer);
   for (int i = 0; i < 100; ++i) {
     shadow.unknown_spi(kDvipa, Spi(0x1001), peer);
     executor.run_for(1ms);

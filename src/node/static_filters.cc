@@ -1,47 +1,57 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "node/static_filters.h"
 
+#include "ike/filter_message.h"
+
 namespace testudo::node {
 namespace {
 
-using Range = StaticFilter::PortRange;
+using policy::AddressRange;
+using policy::PortRange;
 
-const std::vector<Range> kAnyPort = {Range{}};
+const std::vector<PortRange> kAny = {PortRange{}};
 
-xcf::v1::Filter::Action action_of(StaticFilter::Action action) {
+policy::Action action_of(StaticFilter::Action action) {
   switch (action) {
     case StaticFilter::Action::kPermit:
-      return xcf::v1::Filter::PERMIT;
+      return policy::Action::kPermit;
     case StaticFilter::Action::kProtect:
-      return xcf::v1::Filter::PROTECT;
+      return policy::Action::kProtect;
     case StaticFilter::Action::kDeny:
       break;
   }
-  return xcf::v1::Filter::DENY;
+  return policy::Action::kDeny;
 }
 
-xcf::v1::Filter filter_of(const StaticFilter& rule, bool outbound, const Range& own, const Range& remote) {
-  xcf::v1::Filter filter;
-  filter.set_outbound(outbound);
-  filter.set_priority(rule.priority);
-  filter.set_action(action_of(rule.action));
-  filter.set_protocol(rule.protocol);
-  const IpPrefix dvipa{rule.dvipa, rule.dvipa.bits()};
-  // "Any" is that of the DVIPA's family.
-  const IpPrefix other = rule.remote.length == 0 ? IpPrefix{rule.dvipa.masked(0), 0} : rule.remote;
-  const IpPrefix& source = outbound ? dvipa : other;
-  const IpPrefix& destination = outbound ? other : dvipa;
-  const Range& source_ports = outbound ? own : remote;
-  const Range& destination_ports = outbound ? remote : own;
-  filter.set_source(source.address.value());
-  filter.set_source_prefix(source.length);
-  filter.set_destination(destination.address.value());
-  filter.set_destination_prefix(destination.length);
-  filter.set_source_port_first(source_ports.first);
-  filter.set_source_port_last(source_ports.last);
-  filter.set_destination_port_first(destination_ports.first);
-  filter.set_destination_port_last(destination_ports.last);
+policy::Filter filter_of(const StaticFilter& rule, policy::Direction direction) {
+  const AddressRange own(rule.dvipa);
+  const AddressRange other = rule.remote.value_or(AddressRange::all(rule.dvipa));
+  const bool outbound = direction == policy::Direction::kOutbound;
+  policy::Filter filter;
+  filter.direction = direction;
+  filter.priority = rule.priority;
+  filter.action = action_of(rule.action);
+  filter.log = rule.log;
+  filter.protocol = rule.protocol;
+  filter.source = outbound ? own : other;
+  filter.destination = outbound ? other : own;
   return filter;
+}
+
+/// One filter for each pair of port ranges, or each range of types: these are the sender's, whoever it is.
+void add(const StaticFilter& rule, policy::Direction direction, std::vector<xcf::v1::Filter>& out) {
+  policy::Filter filter = filter_of(rule, direction);
+  const auto ranges = [](const std::vector<PortRange>& list) -> const auto& { return list.empty() ? kAny : list; };
+  for (const PortRange& type : ranges(rule.icmp_types)) {
+    for (const PortRange& own : ranges(rule.ports)) {
+      for (const PortRange& remote : ranges(rule.remote_ports)) {
+        const bool outbound = direction == policy::Direction::kOutbound;
+        filter.source_ports = !rule.icmp_types.empty() ? type : outbound ? own : remote;
+        filter.destination_ports = outbound ? remote : own;
+        out.push_back(ike::filter_to_message(filter));
+      }
+    }
+  }
 }
 
 }  // namespace
@@ -50,14 +60,8 @@ std::vector<xcf::v1::Filter> static_filters(const std::vector<StaticFilter>& rul
   std::vector<xcf::v1::Filter> filters;
   for (const StaticFilter& rule : rules) {
     if (rule.dvipa != dvipa) continue;
-    for (const Range& own : rule.ports.empty() ? kAnyPort : rule.ports) {
-      for (const Range& remote : rule.remote_ports.empty() ? kAnyPort : rule.remote_ports) {
-        if (rule.direction != StaticFilter::Direction::kOutbound)
-          filters.push_back(filter_of(rule, false, own, remote));
-        if (rule.direction != StaticFilter::Direction::kInbound)
-          filters.push_back(filter_of(rule, true, own, remote));
-      }
-    }
+    if (rule.direction != StaticFilter::Direction::kOutbound) add(rule, policy::Direction::kInbound, filters);
+    if (rule.direction != StaticFilter::Direction::kInbound) add(rule, policy::Direction::kOutbound, filters);
   }
   return filters;
 }

@@ -10,8 +10,8 @@
 
 namespace testudo::node {
 
-/// One filter per direction and pair of port ranges; without ids. A rule's ports are the DVIPA's side.
-[[nodiscard]] std::vector<xcf::v1::Filter> static_filters(const std::vector<StaticFilter>& rules,
-                                                          IpAddress dvipa);
+/// One filter per direction and pair of port ranges or range of ICMP types; without ids. A rule's ports are the
+/// DVIPA's side.
+[[nodiscard]] std::vector<xcf::v1::Filter> static_filters(const std::vector<StaticFilter>& rules, IpAddress dvipa);
 
 }  // namespace testudo::node

@@ -8,26 +8,35 @@
 #include <string>
 #include <vector>
 
+#include "ike/filter_message.h"
+
 namespace testudo::node {
 namespace {
 
 constexpr IpAddress kDvipa(0xc0000264), kOther(0xc0000265);
 
-/// "in permit 6 10.0.0.0/8:0-65535 > 192.0.2.100/32:80-80 @5"
-std::string text(const xcf::v1::Filter& f) {
-  return fmt::format("{} {} {} {}/{}:{}-{} > {}/{}:{}-{} @{}{}", f.outbound() ? "out" : "in",
-                     std::string_view(f.action() == xcf::v1::Filter::PERMIT    ? "permit"
-                                      : f.action() == xcf::v1::Filter::PROTECT ? "protect"
-                                                                               : "deny"),
-                     f.protocol(), IpAddress(f.source()).to_string(), f.source_prefix(), f.source_port_first(),
-                     f.source_port_last(), IpAddress(f.destination()).to_string(), f.destination_prefix(),
-                     f.destination_port_first(), f.destination_port_last(), f.priority(), f.id() != 0 ? " id" : "");
+/// "permit in tcp 10.0.0.0/8 > 192.0.2.100/32:80 @5"
+std::string text(const xcf::v1::Filter& m) {
+  const policy::Filter f = ike::filter_from_message(m).value();
+  return fmt::format("{} {} @{}{}{}",
+                     f.action == policy::Action::kPermit    ? "permit"
+                     : f.action == policy::Action::kProtect ? "protect"
+                                                            : "deny",
+                     ike::selectors_text(f), f.priority, f.log ? " log" : "", f.id != 0 ? " id" : "");
+}
+
+TEST(StaticFilters, AnyIsOfTheDvipasFamily) {
+  StaticFilter rule;
+  rule.dvipa = *IpAddress::parse("2001:db8::100");
+  rule.direction = StaticFilter::Direction::kInbound;
+  rule.priority = 1;
+  EXPECT_EQ(text(static_filters({rule}, rule.dvipa).at(0)), "deny in any ::/0 > 2001:db8::100/128 @1");
 }
 
 TEST(StaticFilters, ByTable) {
   using Action = StaticFilter::Action;
   using Direction = StaticFilter::Direction;
-  const IpPrefix net{IpAddress(0x0a000000), 8};
+  const policy::AddressRange net(IpPrefix{IpAddress(0x0a000000), 8});
   struct Row {
     StaticFilter rule;
     std::vector<std::string> filters;
@@ -41,8 +50,7 @@ TEST(StaticFilters, ByTable) {
         .remote_ports = {},
         .remote = net,
         .priority = 5},
-       {"in permit 6 10.0.0.0/8:0-65535 > 192.0.2.100/32:80-80 @5",
-        "out permit 6 192.0.2.100/32:80-80 > 10.0.0.0/8:0-65535 @5"}},
+       {"permit in tcp 10.0.0.0/8 > 192.0.2.100/32:80 @5", "permit out tcp 192.0.2.100/32:80 > 10.0.0.0/8 @5"}},
       {{.dvipa = kDvipa,
         .action = Action::kDeny,
         .direction = Direction::kInbound,
@@ -51,7 +59,7 @@ TEST(StaticFilters, ByTable) {
         .remote_ports = {},
         .remote = {},
         .priority = 7},
-       {"in deny 0 0.0.0.0/0:0-65535 > 192.0.2.100/32:0-65535 @7"}},
+       {"deny in any 0.0.0.0/0 > 192.0.2.100/32 @7"}},
       {{.dvipa = kDvipa,
         .action = Action::kProtect,
         .direction = Direction::kOutbound,
@@ -60,10 +68,24 @@ TEST(StaticFilters, ByTable) {
         .remote_ports = {{50, 60}, {70, 70}},
         .remote = net,
         .priority = 1},
-       {"out protect 17 192.0.2.100/32:1-2 > 10.0.0.0/8:50-60 @1",
-        "out protect 17 192.0.2.100/32:1-2 > 10.0.0.0/8:70-70 @1",
-        "out protect 17 192.0.2.100/32:9-9 > 10.0.0.0/8:50-60 @1",
-        "out protect 17 192.0.2.100/32:9-9 > 10.0.0.0/8:70-70 @1"}},
+       {"protect out udp 192.0.2.100/32:1-2 > 10.0.0.0/8:50-60 @1",
+        "protect out udp 192.0.2.100/32:1-2 > 10.0.0.0/8:70 @1",
+        "protect out udp 192.0.2.100/32:9 > 10.0.0.0/8:50-60 @1",
+        "protect out udp 192.0.2.100/32:9 > 10.0.0.0/8:70 @1"}},
+      {{.dvipa = kDvipa,
+        .action = Action::kPermit,
+        .direction = Direction::kBoth,
+        .protocol = 1,
+        .ports = {},
+        .remote_ports = {},
+        .icmp_types = {{0x800, 0x8ff}, {0x304, 0x304}},
+        .remote = policy::AddressRange(IpAddress(0x0a000001), IpAddress(0x0a000009)),
+        .priority = 1,
+        .log = true},
+       {"permit in icmp 10.0.0.1-10.0.0.9:8 > 192.0.2.100/32 @1 log",
+        "permit in icmp 10.0.0.1-10.0.0.9:3/4 > 192.0.2.100/32 @1 log",
+        "permit out icmp 192.0.2.100/32:8 > 10.0.0.1-10.0.0.9 @1 log",
+        "permit out icmp 192.0.2.100/32:3/4 > 10.0.0.1-10.0.0.9 @1 log"}},
       {{.dvipa = kOther,
         .action = Action::kPermit,
         .direction = Direction::kBoth,

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The immutable tables that the data plane looks things up in, made from what the roles know at the moment.
+// The immutable table of DVIPAs and targets that the data plane looks things up in, made from what the roles know
+// at the moment. (Filters: filter_feed.h.)
 #pragma once
 
 #include <map>
@@ -7,18 +8,12 @@
 
 #include "base/strong.h"
 #include "distributor/distribution.h"
-#include "ipsec/tunnel.h"
 #include "node/owner_role.h"
 #include "node/shadow_role.h"
-#include "policy/filter_table.h"
 #include "vipa/readiness.h"
 #include "xcf/messages.pb.h"
 
 namespace testudo::node {
-
-[[nodiscard]] std::shared_ptr<const policy::FilterTable> make_filter_table(const OwnerRole& owner,
-                                                                           const ShadowRole& shadow,
-                                                                           ipsec::TunnelNames& tunnels);
 
 /// `members`: those whose XCF link is up, by number.
 [[nodiscard]] std::shared_ptr<const distributor::Distribution> make_distribution(

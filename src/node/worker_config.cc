@@ -18,6 +18,7 @@ path::WorkerConfig worker_config(const NodeConfig& config, const vipa::Identity&
   worker.xcf_data = {config.xcf.address, config.xcf.data_port};
   worker.xcf_fast = {config.xcf.address, config.xcf.fast_port};
   worker.hash_key = {.k0 = rng.next(), .k1 = rng.next()};
+  worker.flows.seed = ~worker.hash_key.k1;
   worker.owner_inbound.connections.capacity = config.connections.max;
   worker.owner_inbound.connections.idle_timeout = config.connections.idle_timeout;
   worker.owner_inbound.connections.closing_timeout = config.connections.closing_timeout;

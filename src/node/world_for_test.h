@@ -109,7 +109,7 @@ inline xcf::v1::Hello hello_of(const std::string& node, std::uint16_t id) {
   xcf::v1::Hello hello;
   hello.set_node(node);
   hello.set_node_id(id);
-  hello.set_xcf_address(0x0a4d0000u + id);
+  hello.set_xcf_address(IpAddress(0x0a4d0000u + id).to_bytes());
   hello.set_ipsec(true);
   hello.set_distributed_ipsec(true);
   return hello;

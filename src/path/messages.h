@@ -17,6 +17,7 @@
 #include "io/port.h"
 #include "ipsec/sa.h"
 #include "policy/filter_table.h"
+#include "policy/flow_log.h"
 #include "sequence/sequencer.h"
 
 namespace testudo::path {
@@ -89,6 +90,10 @@ struct UnknownSpi {
   Spi spi;
   IpAddress remote;
 };
+/// A connection that a filter rule with a log flag decides has begun or ended, or a packet was dropped.
+struct FlowLogged {
+  policy::FlowRecord record;
+};
 struct Connections {
   std::vector<distributor::ConnectionInfo> list;
 };
@@ -102,8 +107,8 @@ struct Retired {
   std::unique_ptr<io::PacketPort> ports[2];
 };
 
-using Event = std::variant<std::monostate, IkeReceived, NeedCeiling, NearExhaustion, UnknownSpi, Connections,
-                           Leases, Retired>;
+using Event = std::variant<std::monostate, IkeReceived, NeedCeiling, NearExhaustion, UnknownSpi, FlowLogged,
+                           Connections, Leases, Retired>;
 
 using CommandQueue = BoundedQueue<Command>;
 using EventQueue = BoundedQueue<Event>;

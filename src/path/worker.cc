@@ -20,17 +20,24 @@ Worker::Worker(const WorkerConfig& config, WorkerPorts ports, std::unique_ptr<ip
       transforms_(std::move(transforms)),
       commands_(commands),
       events_(events),
+      flows_(config.flows, flow_log_),
       sequencer_(config.self, config.sequencer),
       lessee_(config.self, config.incarnation, config.lessee),
       commits_(config.self, config.incarnation, config.commits),
       owner_inbound_(config.owner_inbound,
                      {.transforms = *transforms_, .sad = sad_, .drops = drops_, .hash_key = config.hash_key}),
-      target_inbound_(
-          config.target_inbound,
-          {.transforms = *transforms_, .sad = sad_, .commits = commits_, .drops = drops_, .sink = *this}),
-      target_outbound_(
-          config.target_outbound,
-          {.transforms = *transforms_, .sad = sad_, .lessee = lessee_, .drops = drops_, .sink = *this}),
+      target_inbound_(config.target_inbound, {.transforms = *transforms_,
+                                              .sad = sad_,
+                                              .commits = commits_,
+                                              .drops = drops_,
+                                              .sink = *this,
+                                              .flows = &flows_}),
+      target_outbound_(config.target_outbound, {.transforms = *transforms_,
+                                                .sad = sad_,
+                                                .lessee = lessee_,
+                                                .drops = drops_,
+                                                .sink = *this,
+                                                .flows = &flows_}),
       cut_(std::make_unique_for_overwrite<std::uint8_t[]>(wire::kBurst * kCutSlot)) {
   const auto of = [](const std::unique_ptr<io::PacketPort>& port) { return port ? &port->counters() : nullptr; };
   counters_ = {.drops = &drops_,
@@ -56,9 +63,11 @@ Worker::Turn Worker::turn() {
   run_timers();
   send_fast();
   send_events();
-  return {.busy = busy,
-          .next_timer = std::min({sequencer_.next_timer(), lessee_.next_timer(), commits_.next_timer(),
-                                  target_inbound_.next_timer(), target_outbound_.next_timer()})};
+  send_flow_records();
+  return {
+      .busy = busy,
+      .next_timer = std::min({sequencer_.next_timer(), lessee_.next_timer(), commits_.next_timer(),
+                              flows_.next_timer(), target_inbound_.next_timer(), target_outbound_.next_timer()})};
 }
 
 std::vector<int> Worker::descriptors() const {

@@ -29,6 +29,7 @@
 #include "ipsec/transforms.h"
 #include "path/messages.h"
 #include "path/worker_counters.h"
+#include "policy/flow_cache.h"
 #include "sequence/lessee.h"
 #include "sequence/replay_commits.h"
 #include "sequence/sequencer.h"
@@ -47,6 +48,7 @@ struct WorkerConfig {
   distributor::SipKey hash_key;
   target::InboundConfig target_inbound;
   target::OutboundConfig target_outbound;
+  policy::FlowCacheConfig flows;
   sequence::SequencerConfig sequencer;
   sequence::LesseeConfig lessee;
   sequence::ReplayCommitsConfig commits;
@@ -102,6 +104,7 @@ class Worker final : private target::OutboundSink, private target::InboundSink {
   void apply(std::monostate&) {}
   void emit(Event event);
   void send_events();
+  void send_flow_records();
   void retire(std::unique_ptr<ipsec::Sa> sa);
 
   // worker.cc: ports → stages → ports
@@ -146,6 +149,8 @@ class Worker final : private target::OutboundSink, private target::InboundSink {
   ipsec::Sad sad_;
   std::shared_ptr<const policy::FilterTable> filters_;
   std::shared_ptr<const distributor::Distribution> distribution_;
+  policy::FlowLog flow_log_;
+  policy::FlowCache flows_;
   sequence::Sequencer sequencer_;
   sequence::Lessee lessee_;
   sequence::ReplayCommits commits_;

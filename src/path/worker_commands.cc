@@ -144,6 +144,15 @@ void Worker::emit(Event event) {
   unsent_events_.push_back(std::move(event));
 }
 
+/// As far as there is room: what has to wait may be left out (policy/flow_log.h), the other events may not.
+void Worker::send_flow_records() {
+  while (!flow_log_.empty() && unsent_events_.empty() && events_.has_room()) {
+    FlowLogged event;
+    flow_log_.take(event.record);
+    CHECK(events_.push(std::move(event)));
+  }
+}
+
 void Worker::send_events() {
   while (!unsent_events_.empty()) {
     if (!events_.has_room()) return;

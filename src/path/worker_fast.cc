@@ -45,6 +45,7 @@ void Worker::run_timers() {
   owner_inbound_.tick(now_);
   target_inbound_.tick(now_);
   target_outbound_.tick(now_);
+  flows_.age(now_);
 }
 
 // What is addressed to this node itself is handled at once and may call for an answer: until nothing more comes.

@@ -2,7 +2,9 @@
 // Filter: one dynamic filter rule (spec B3) as the control plane knows it, and Flow: what a packet shows of itself
 // to be matched against it. The fields are those of an IKEv2 traffic selector pair (RFC 7296 section 3.13.1).
 //
-//   if (auto flow = policy::flow_of(*wire::parse_ipv4(bytes))) use(table.find(policy::Direction::kInbound, *flow));
+//   if (auto ip = wire::parse_ip(bytes)) {
+//     if (auto flow = policy::flow_of(*ip)) use(table.find(policy::Direction::kInbound, *flow));
+//   }
 #pragma once
 
 #include <cstdint>
@@ -11,7 +13,8 @@
 
 #include "base/address.h"
 #include "ipsec/sa_parameters.h"
-#include "wire/ipv4.h"
+#include "policy/range.h"
+#include "wire/ip.h"
 
 namespace testudo::policy {
 
@@ -19,23 +22,17 @@ using ipsec::Direction;
 
 enum class Action : std::uint8_t { kDeny, kPermit, kProtect };
 
-struct PortRange {
-  std::uint16_t first = 0;
-  std::uint16_t last = 65535;  // inclusive
-
-  [[nodiscard]] constexpr bool contains(std::uint16_t port) const { return first <= port && port <= last; }
-  [[nodiscard]] constexpr bool is_any() const { return first == 0 && last == 65535; }
-  friend constexpr bool operator==(const PortRange&, const PortRange&) = default;
-};
-
 struct Filter {
   std::uint64_t id = 0;  // unique per DVIPA
   Direction direction = Direction::kInbound;
   std::uint32_t priority = 0;  // lower is looked at first
   Action action = Action::kDeny;
-  std::string tunnel;  // with kProtect
-  IpPrefix source, destination;
-  std::uint8_t protocol = 0;  // 0: any
+  bool log = false;                  // connections that it decides are written to the log (spec D3)
+  std::string tunnel;                // with kProtect
+  AddressRange source, destination;  // both of one family
+  std::uint8_t protocol = 0;         // 0: any
+  /// Of ICMP and ICMPv6, source_ports are the types and codes, and destination_ports any: a traffic selector gives
+  /// those of the messages that its own side sends (RFC 4301 section 4.4.1.3).
   PortRange source_ports, destination_ports;
 };
 
@@ -43,14 +40,26 @@ struct Filter {
 struct Flow {
   IpAddress source, destination;
   std::uint8_t protocol = 0;
-  /// TCP and UDP only. What has no ports matches only rules for any port: nothing says that it is inside a narrower
-  /// range (RFC 4301 section 4.4.1.1, OPAQUE).
+  /// The packet shows ports, or a type and code. What does not (RFC 4301 section 4.4.1.1, OPAQUE) matches only
+  /// rules for any port and for opaque ones: nothing says that it is inside a narrower range.
   bool has_ports = false;
+  /// Of ICMP and ICMPv6 both are type · 256 + code.
   std::uint16_t source_port = 0, destination_port = 0;
   friend constexpr bool operator==(const Flow&, const Flow&) = default;
 };
 
-/// Nothing for a fragment, and for TCP or UDP whose ports are not there.
+/// Ports: of TCP, UDP, UDP-Lite, DCCP and SCTP; type and code of ICMP over IPv4 and ICMPv6 over IPv6. A fragment
+/// that is not the first one shows none (RFC 4301 section 7.1). Nothing for a packet that must have them and is too
+/// short, first fragment or whole, and for a fragment of TCP that begins inside the header (RFC 3128).
+[[nodiscard]] std::optional<Flow> flow_of(const wire::IpView& ip);
+/// The same for what is no fragment; nothing for a fragment.
 [[nodiscard]] std::optional<Flow> flow_of(const wire::Ipv4View& ip);
+
+/// An ICMP or ICMPv6 message that encloses a packet (RFC 792, RFC 4443). Never true of a fragment.
+[[nodiscard]] bool is_icmp_error(const wire::IpView& ip);
+/// Of an ICMP or ICMPv6 error message: the packet that it complains of, the other way round, as if it had been
+/// answered (RFC 4301 section 6.2). Nothing for any other packet, and when too little of the packet is there. Of an
+/// enclosed ICMP message type and code are left out: the answer to it would have others.
+[[nodiscard]] std::optional<Flow> answer_to_enclosed(const wire::IpView& icmp_error);
 
 }  // namespace testudo::policy

@@ -1,68 +1,67 @@
 // SPDX-License-Identifier: Apache-2.0
-// FilterTable: the filters of all DVIPAs as a worker looks them up. Immutable: the control thread builds a new one
-// for each change and publishes it.
+// FilterTable: the filters of all DVIPAs as a worker looks them up. The control thread changes its own table, rule
+// by rule, and publishes copies; a copy costs next to nothing and never changes (docs/decisions/0007).
 //
-//   auto table = std::make_shared<const policy::FilterTable>(filters, sa_factory.tunnels());   // control
-//   const policy::Rule* rule = table->find(policy::Direction::kOutbound, flow);                // worker
+//   policy::FilterTable table;                                                      // control; or filter_set.h
+//   table.insert(policy::Rule::of(filter, dvipa, sa_factory.tunnels()));
+//   auto snapshot = std::make_shared<const policy::FilterTable>(table);
+//   const policy::Rule* rule = snapshot->find(policy::Direction::kOutbound, flow);  // worker
 //   if (rule != nullptr && rule->action == policy::Action::kProtect) sad.find_outbound(rule->tunnel);
 //
-// A look-up does not get slower with the number of peers: rules are grouped by the prefix of the peer's side, and
-// one group is looked at for each prefix length that occurs.
+// A look-up does not get slower with the number of peers. It neither allocates nor locks.
 #pragma once
-
-#include <absl/container/flat_hash_map.h>
 
 #include <array>
 #include <cstddef>
 #include <cstdint>
 #include <span>
-#include <vector>
 
 #include "ipsec/tunnel.h"
 #include "policy/filter.h"
+#include "policy/rule.h"
+#include "policy/rule_tree.h"
+#include "policy/rule_trie.h"
 
 namespace testudo::policy {
-
-/// A Filter without its strings.
-struct Rule {
-  std::uint64_t id = 0;
-  std::uint32_t priority = 0;
-  std::uint32_t order = 0;  // in which the filters were given
-  Action action = Action::kDeny;
-  ipsec::TunnelId tunnel;  // none unless kProtect
-  std::uint8_t protocol = 0;
-  IpPrefix source, destination;
-  PortRange source_ports, destination_ports;
-
-  [[nodiscard]] bool matches(const Flow& flow) const;
-};
 
 class FilterTable {
  public:
   /// No rule: everything is dropped.
   FilterTable() = default;
-  /// Interns the tunnels' names. Threads: control.
+  /// Of equal ids the filter that comes first is looked at first. Interns the tunnels' names. Threads: control.
   FilterTable(std::span<const Filter> filters, ipsec::TunnelNames& tunnels);
 
-  /// The rule with the lowest priority value that matches; of equal ones the lower id, of equal ids (of two DVIPAs)
-  /// the one that was given first. Null: none.
+  /// No rule with the same rank may be in it. Threads: control, as erase() and all that copies or destroys.
+  void insert(const Rule& rule);
+  /// Nothing happens when it is not there.
+  void erase(const Rule& rule);
+
+  /// The rule with the lowest priority value that matches; of equal ones the lower id, of equal ids the lower
+  /// DVIPA. Null: none. The rule lives as long as the table.
   [[nodiscard]] const Rule* find(Direction direction, const Flow& flow) const;
 
-  [[nodiscard]] std::size_t size() const { return rules_.size(); }
+  [[nodiscard]] std::size_t size() const;
+
+  /// Which state of the filters this is: what was concluded from another one may no longer be so. Never 0.
+  [[nodiscard]] std::uint64_t generation() const { return generation_; }
+  void set_generation(std::uint64_t generation) { generation_ = generation; }
+
+  /// See inbound_check.h.
+  [[nodiscard]] bool accepts_icmp_errors() const { return accepts_icmp_errors_; }
+  void set_accepts_icmp_errors(bool yes) { accepts_icmp_errors_ = yes; }
 
  private:
-  /// Rules of one direction whose peer's side has the same prefix, best one first.
-  struct Group {
-    std::uint32_t first = 0, count = 0;  // in rules_
+  struct Part {
+    RuleTrie networks;
+    RuleTree ranges;
   };
-  struct Side {
-    std::vector<std::uint8_t> lengths;                    // prefix lengths that occur
-    absl::flat_hash_map<std::uint64_t, Group> by_prefix;  // key: address · length
-  };
-  static std::uint64_t key_of(IpAddress address, std::uint8_t length);
+  static std::size_t part_of(Direction direction, IpAddress remote) {
+    return 2 * static_cast<std::size_t>(direction) + (remote.is_v4() ? 0 : 1);
+  }
 
-  std::vector<Rule> rules_;
-  std::array<Side, 2> sides_;  // by Direction
+  std::array<Part, 4> parts_;
+  std::uint64_t generation_ = 1;
+  bool accepts_icmp_errors_ = true;
 };
 
 }  // namespace testudo::policy

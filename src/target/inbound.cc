@@ -41,18 +41,16 @@ void Inbound::process_one(const wire::Packet& packet, Time now) {
   if (dvipa == nullptr) return drop(Drop::kNotForDvipa);
   const distributor::ForwardKey key{gre->key};
   if (dvipa->owner != member->node || !key.matches(dvipa->epoch)) return drop(Drop::kStaleEpoch);
-  if (key.clear()) return clear(ip->packet(), key.filtered());
+  if (key.clear()) return clear(ip->packet(), key.filtered(), now);
   if (ip->is_fragment()) return drop(Drop::kFragment);
   if (ip->protocol() != wire::kProtocolEsp) return drop(Drop::kUnsupported);
   esp(packet, ip->packet(), gre->sequence, now);
 }
 
-void Inbound::clear(std::span<const std::uint8_t> bytes, bool filtered) {
-  const auto flow = policy::flow_of(*wire::parse_ipv4(bytes));
-  if (!flow) return drop(Drop::kFragment);
+void Inbound::clear(std::span<const std::uint8_t> bytes, bool filtered, Time now) {
+  if (wire::parse_ipv4(bytes)->is_fragment()) return drop(Drop::kFragment);
   if (!filtered) {
-    if (filters_ == nullptr) return drop(Drop::kNoFilter);
-    if (const auto reason = policy::check_clear(*filters_, *flow)) return drop(*reason);
+    if (const auto reason = refused(bytes, ipsec::TunnelId(), now)) return drop(*reason);
   }
   counters_.clear_packets.add();
   deliver(bytes);
@@ -137,13 +135,29 @@ void Inbound::finish(ipsec::DecapRequest& request, Time now) {
   const auto inner = wire::parse_ipv4(request.inner);
   if (!inner) return drop(Drop::kMalformed);
   if (inner->destination() != sa.local()) return drop(Drop::kNotForDvipa);
-  const auto flow = policy::flow_of(*inner);
-  if (!flow) return drop(Drop::kFragment);
-  if (filters_ == nullptr) return drop(Drop::kNoFilter);
-  if (const auto reason = policy::check_protected(*filters_, *flow, sa.tunnel())) return drop(*reason);
+  if (inner->is_fragment()) return drop(Drop::kFragment);
+  if (const auto reason = refused(inner->packet(), sa.tunnel(), now)) return drop(*reason);
   counters_.decrypted_packets.add();
   counters_.decrypted_bytes.add(request.inner.size());
   deliver(request.inner);
+}
+
+/// What the filters say, once per flow where there is a cache. Tunnel none: it came in the clear. A connection that
+/// begins is the owner's to log: it has let it in.
+std::optional<Drop> Inbound::refused(std::span<const std::uint8_t> packet, ipsec::TunnelId tunnel, Time now) {
+  const auto ip = wire::parse_ip(packet);
+  const auto flow = ip ? policy::flow_of(*ip) : std::nullopt;
+  if (!flow) return Drop::kMalformed;
+  if (filters_ == nullptr) return Drop::kNoFilter;
+  const auto judge = [&] {
+    return tunnel == ipsec::TunnelId() ? policy::judge_clear(*filters_, *flow)
+                                       : policy::judge_protected(*filters_, *ip, *flow, tunnel);
+  };
+  if (parts_.flows == nullptr || policy::is_icmp_error(*ip)) return judge().drop;
+  const policy::FlowKey key{*flow, tunnel, policy::Direction::kInbound};
+  return parts_.flows
+      ->decide(key, {.begins = false, .closes = false, .bytes = packet.size()}, *filters_, now, judge)
+      .drop;
 }
 
 void Inbound::deliver(std::span<const std::uint8_t> inner) {

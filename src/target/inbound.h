@@ -16,6 +16,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 
 #include "base/drop.h"
@@ -24,6 +25,7 @@
 #include "ipsec/sad.h"
 #include "ipsec/transforms.h"
 #include "policy/filter_table.h"
+#include "policy/flow_cache.h"
 #include "sequence/replay_commits.h"
 #include "target/hold_pool.h"
 #include "wire/packet.h"
@@ -62,6 +64,7 @@ class Inbound {
     sequence::ReplayCommits& commits;
     DropCounters& drops;
     InboundSink& sink;
+    policy::FlowCache* flows = nullptr;  // null: the filters are asked about each packet
   };
 
   Inbound(const InboundConfig& config, Parts parts);
@@ -93,7 +96,8 @@ class Inbound {
 
   void drop(Drop reason) { parts_.drops.count(reason); }
   void process_one(const wire::Packet& packet, Time now);
-  void clear(std::span<const std::uint8_t> ip, bool filtered);
+  void clear(std::span<const std::uint8_t> ip, bool filtered, Time now);
+  [[nodiscard]] std::optional<Drop> refused(std::span<const std::uint8_t> packet, ipsec::TunnelId tunnel, Time now);
   void esp(const wire::Packet& packet, std::span<const std::uint8_t> ip, std::uint32_t sequence_high, Time now);
   void hold(const wire::Packet& packet, Spi spi, IpAddress remote, IpAddress local, Time now);
   void open(Time now);

@@ -35,18 +35,23 @@ void Outbound::process(std::span<const wire::Packet> burst, Time now) {
 void Outbound::process_one(const wire::Packet& packet, Time now) {
   const auto ip = wire::parse_ipv4(packet.bytes());
   if (!ip) return drop(Drop::kTruncated);
-  const auto flow = policy::flow_of(*ip);
-  if (!flow) return drop(Drop::kFragment);
-  const policy::Rule* rule = filters_ == nullptr ? nullptr : filters_->find(policy::Direction::kOutbound, *flow);
-  if (rule == nullptr) return drop(Drop::kNoFilter);
-  switch (rule->action) {
-    case policy::Action::kDeny:
-      return drop(Drop::kFilterDenied);
-    case policy::Action::kPermit:
-      return send_clear(packet);
-    case policy::Action::kProtect:
-      return protect(rule->tunnel, packet, now);
-  }
+  if (ip->is_fragment()) return drop(Drop::kFragment);
+  const auto view = wire::parse_ip(ip->packet());
+  const auto flow = view ? policy::flow_of(*view) : std::nullopt;
+  if (!flow) return drop(Drop::kTruncated);
+  const policy::Decision decision = decide(*view, *flow, now);
+  if (decision.drop) return drop(*decision.drop);
+  if (decision.action == policy::Action::kPermit) return send_clear(packet);
+  protect(decision.tunnel, packet, now);
+}
+
+/// What the filters say, once per flow where there is a cache.
+policy::Decision Outbound::decide(const wire::IpView& ip, const policy::Flow& flow, Time now) {
+  if (filters_ == nullptr) return {.drop = Drop::kNoFilter, .action = {}, .tunnel = {}};
+  const auto judge = [&] { return policy::judge_outbound(*filters_, flow); };
+  if (parts_.flows == nullptr) return policy::Decision::of(judge());
+  const policy::FlowKey key{flow, ipsec::TunnelId(), policy::Direction::kOutbound};
+  return parts_.flows->decide(key, policy::FlowPacket::of(ip), *filters_, now, judge);
 }
 
 void Outbound::protect(ipsec::TunnelId tunnel, const wire::Packet& packet, Time now) {

@@ -26,6 +26,7 @@
 #include "ipsec/sad.h"
 #include "ipsec/transforms.h"
 #include "policy/filter_table.h"
+#include "policy/flow_cache.h"
 #include "sequence/lessee.h"
 #include "target/hold_pool.h"
 #include "target/segmenter.h"
@@ -68,6 +69,7 @@ class Outbound {
     sequence::Lessee& lessee;
     DropCounters& drops;
     OutboundSink& sink;
+    policy::FlowCache* flows = nullptr;  // null: the filters are asked about each packet
   };
 
   Outbound(const OutboundConfig& config, Parts parts);
@@ -105,6 +107,7 @@ class Outbound {
 
   void drop(Drop reason, std::uint64_t n = 1) { parts_.drops.count(reason, n); }
   void process_one(const wire::Packet& packet, Time now);
+  [[nodiscard]] policy::Decision decide(const wire::IpView& ip, const policy::Flow& flow, Time now);
   void protect(ipsec::TunnelId tunnel, const wire::Packet& packet, Time now);
   void send_clear(const wire::Packet& packet);
   [[nodiscard]] bool fits(const ipsec::Sa& sa, const Segmenter& cut) const;

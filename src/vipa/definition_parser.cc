@@ -49,30 +49,50 @@ class Operands {
   }
   [[nodiscard]] Position at() const { return statement_.at; }
 
-  /// The next word as an IPv4 address that a host can have; `what` names it in errors.
+  /// The next word as an address that a host can have; `what` names it in errors.
   std::optional<IpAddress> address(std::string_view what);
   /// The next word as a subnet mask.
   std::optional<std::uint8_t> mask();
+  /// The next word is no subnet mask, but an address that has, or should have, its prefix length behind it.
+  [[nodiscard]] bool at_prefix() const {
+    return !empty() && front().text.find_first_of("/:") != std::string_view::npos;
+  }
+  /// The next word as an address and, if it is there, a prefix length.
+  struct AddressAndLength {
+    IpAddress address;
+    std::optional<std::uint8_t> length;
+    Position at;
+  };
+  std::optional<AddressAndLength> address_and_length(std::string_view what);
   /// The next word as a number.
   std::optional<int> number(std::string_view what, int min, int max);
 
  private:
+  std::optional<IpAddress> address(Token token, std::string_view what);
+
   Token statement_;
   std::string_view keyword_;
   std::span<const Token> words_;
   Rules& rules_;
 };
 
+/// Not 0/8, 127/8, multicast and above (RFC 6890); not ::, ::1, multicast. Link-local IPv6 addresses mean nothing
+/// without an interface.
 bool is_unicast(IpAddress a) {
-  const std::uint32_t top = a.value() >> 24;
+  if (a.is_v6()) {
+    const bool low = a.high() == 0 && a.low() <= 1;
+    return !low && !a.is_multicast() && a.high() >> 54 != 0xfe80U >> 6;
+  }
+  const std::uint32_t top = a.v4() >> 24;
   return top != 0 && top != 127 && top < 224;
 }
 
-std::optional<IpAddress> Operands::address(std::string_view what) {
-  const Token token = take();
+std::optional<IpAddress> Operands::address(std::string_view what) { return address(take(), what); }
+
+std::optional<IpAddress> Operands::address(Token token, std::string_view what) {
   const Result<IpAddress> parsed = IpAddress::parse(token.text);
   if (!parsed) {
-    error(token.at, fmt::format("{} is not {}: an IPv4 address such as 192.0.2.100 is expected",
+    error(token.at, fmt::format("{} is not {}: an address such as 192.0.2.100 or 2001:db8::100 is expected",
                                 in_quotes(token.text), what));
     return std::nullopt;
   }
@@ -91,13 +111,33 @@ std::optional<std::uint8_t> Operands::mask() {
   }
   const Token token = take();
   const Result<IpAddress> parsed = IpAddress::parse(token.text);
-  const std::uint32_t value = parsed ? parsed->value() : 0;
+  const std::uint32_t value = parsed && parsed->is_v4() ? parsed->v4() : 0;
   if (value == 0 || std::countl_one(value) + std::countr_zero(value) != 32) {
     error(token.at, fmt::format("{} is not a subnet mask: one such as 255.255.255.0 stands before the address",
                                 in_quotes(token.text)));
     return std::nullopt;
   }
   return static_cast<std::uint8_t>(std::countl_one(value));
+}
+
+std::optional<Operands::AddressAndLength> Operands::address_and_length(std::string_view what) {
+  const Token whole = take();
+  Token token = whole;
+  const std::size_t slash = token.text.find('/');
+  token.text = token.text.substr(0, slash);
+  const std::optional<IpAddress> found = address(token, what);
+  if (!found) return std::nullopt;
+  AddressAndLength out{*found, std::nullopt, whole.at};
+  if (slash == std::string_view::npos) return out;
+  const std::string_view digits = whole.text.substr(slash + 1);
+  unsigned length = 0;
+  const auto [end, code] = std::from_chars(digits.data(), digits.data() + digits.size(), length);
+  if (code != std::errc() || end != digits.data() + digits.size() || length < 1 || length > found->bits()) {
+    error(whole.at, fmt::format("prefix length {} is not one of 1–{}", in_quotes(digits), found->bits()));
+    return std::nullopt;
+  }
+  out.length = static_cast<std::uint8_t>(length);
+  return out;
 }
 
 std::optional<int> Operands::number(std::string_view what, int min, int max) {
@@ -116,11 +156,12 @@ std::optional<int> Operands::number(std::string_view what, int min, int max) {
   return value;
 }
 
+void no_address(Operands& operands) { operands.missing("no address is given: at least one is expected"); }
+
 /// The rest of the statement as addresses; false and an error if there is none.
-bool each_address(Operands& operands, std::string_view what,
-                  const std::function<void(IpAddress, Position)>& use) {
+bool each_address(Operands& operands, std::string_view what, const std::function<void(IpAddress, Position)>& use) {
   if (operands.empty()) {
-    operands.missing(fmt::format("no address is given: at least one is expected"));
+    no_address(operands);
     return false;
   }
   while (!operands.empty()) {
@@ -130,7 +171,40 @@ bool each_address(Operands& operands, std::string_view what,
   return true;
 }
 
+/// The subnet of one statement's addresses: a mask that stands before them, or the prefix length behind them.
+class Subnet {
+ public:
+  /// Takes the mask if there is one. False: there is an error in its place.
+  bool read_mask(Operands& operands) {
+    masked_ = !operands.at_prefix();
+    if (masked_) length_ = operands.mask();
+    return !masked_ || length_.has_value();
+  }
+  /// The subnet of `a`; nothing, and an error, if it has none or two.
+  std::optional<IpPrefix> of(Operands& operands, const Operands::AddressAndLength& a) {
+    if (masked_ && (a.length || a.address.is_v6())) {
+      operands.error(a.at,
+                     fmt::format("{}: a mask before the addresses is for IPv4 addresses without a prefix length; "
+                                 "write no mask, but 192.0.2.100/24 or 2001:db8::100/64",
+                                 a.address.to_string()));
+      return std::nullopt;
+    }
+    if (a.length) length_ = a.length;
+    if (!length_ || *length_ > a.address.bits()) {
+      operands.error(a.at, fmt::format("the prefix length is missing: write it behind the address, such as {}/{}",
+                                       a.address.to_string(), a.address.is_v4() ? 24 : 64));
+      return std::nullopt;
+    }
+    return definition::subnet_of(a.address, *length_);
+  }
+
+ private:
+  bool masked_ = false;
+  std::optional<std::uint8_t> length_;  // of the mask, or of the last address that has one
+};
+
 /// VIPADEFINE [MOVEABLE IMMEDIATE|WHENIDLE] mask address…
+/// VIPADEFINE [MOVEABLE IMMEDIATE|WHENIDLE] address/length address[/length]…
 void parse_define(Operands& operands, Rules& rules) {
   Movement movement = Movement::kImmediate;
   if (operands.take_if(definition::kMoveable)) {
@@ -140,13 +214,17 @@ void parse_define(Operands& operands, Rules& rules) {
       operands.missing("MOVEABLE says how: MOVEABLE IMMEDIATE or MOVEABLE WHENIDLE");
     }
   }
-  const std::optional<std::uint8_t> length = operands.mask();
-  std::optional<IpPrefix> subnet;  // of the statement's first address
-  each_address(operands, "a DVIPA", [&](IpAddress address, Position at) {
-    rules.mention(address);
-    if (!length) return;
-    rules.define({address, definition::subnet_of(address, *length), movement, at}, subnet);
-  });
+  Subnet subnets;
+  const bool known = subnets.read_mask(operands);
+  if (operands.empty()) return no_address(operands);
+  std::optional<IpPrefix> first;  // subnet of the statement's first address
+  while (!operands.empty()) {
+    const auto a = operands.address_and_length("a DVIPA");
+    if (!a) continue;
+    rules.mention(a->address);
+    if (!known) continue;
+    if (const auto subnet = subnets.of(operands, *a)) rules.define({a->address, *subnet, movement, a->at}, first);
+  }
 }
 
 /// VIPABACKUP rank address…
@@ -235,6 +313,7 @@ void parse_distribute(Operands& operands, Rules& rules) {
 }
 
 /// VIPARANGE [DEFINE] [MOVEABLE NONDISRUPTIVE|DISRUPTIVE] mask address
+/// VIPARANGE [DEFINE] [MOVEABLE NONDISRUPTIVE|DISRUPTIVE] address/length
 void parse_range(Operands& operands, Rules& rules) {
   operands.take_if(definition::kDefine);
   Range range;
@@ -245,17 +324,21 @@ void parse_range(Operands& operands, Rules& rules) {
       operands.missing("MOVEABLE says how: MOVEABLE NONDISRUPTIVE or MOVEABLE DISRUPTIVE");
     }
   }
-  const std::optional<std::uint8_t> length = operands.mask();
+  Subnet subnets;
+  const bool known = subnets.read_mask(operands);
   if (operands.empty()) return operands.missing("the address is missing: VIPARANGE 255.255.255.0 192.0.2.0");
   range.at = operands.front().at;
-  const std::optional<IpAddress> address = operands.address("a range's address");
+  const auto address = operands.address_and_length("a range's address");
   if (!operands.empty()) {
-    operands.error(operands.front().at, fmt::format("{} is too much: one mask and one address make a range",
-                                                    in_quotes(operands.front().text)));
+    operands.error(operands.front().at,
+                   fmt::format("{} is too much: one mask and one address, or one prefix, make a range",
+                               in_quotes(operands.front().text)));
     return;
   }
-  if (!length || !address) return;
-  range.prefix = definition::subnet_of(*address, *length);
+  if (!known || !address) return;
+  const auto subnet = subnets.of(operands, *address);
+  if (!subnet) return;
+  range.prefix = *subnet;
   rules.range(range);
 }
 

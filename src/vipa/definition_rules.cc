@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <string_view>
 #include <tuple>
 #include <utility>
 
@@ -16,19 +17,19 @@ constexpr const char* kDefineName = "VIPADEFINE";
 constexpr const char* kBackupName = "VIPABACKUP";
 constexpr const char* kDistributeName = "VIPADISTRIBUTE";
 
-/// The first or last address of a subnet that has such: its name and its broadcast address.
-bool is_subnet_edge(const Define& d) {
-  if (d.subnet.length >= 31) return false;
-  const std::uint32_t host_bits = ~0U >> d.subnet.length;
-  const std::uint32_t host = d.address.value() & host_bits;
-  return host == 0 || host == host_bits;
+/// What the first or last address of a subnet is, if that is none of a host; empty: the address is a host's. A /31,
+/// a /127 and single addresses have no such (RFC 3021, RFC 6164).
+std::string_view edge_of_subnet(const Define& d) {
+  if (d.subnet.length + 1 >= d.address.bits()) return "";
+  if (d.address == d.subnet.first()) return d.address.is_v4() ? "network address" : "subnet-router anycast address";
+  return d.address.is_v4() && d.address == d.subnet.last() ? "broadcast address" : "";
 }
 
 }  // namespace
 
 IpPrefix subnet_of(IpAddress address, std::uint8_t length) {
-  CHECK(length >= 1 && length <= 32);
-  return {IpAddress(address.value() & (~0U << (32 - length))), length};
+  CHECK(length >= 1 && length <= address.bits());
+  return {address.masked(length), length};
 }
 
 void Rules::error(Position at, std::string subject, std::string message) {
@@ -63,10 +64,10 @@ void Rules::define(const Define& d, std::optional<IpPrefix>& subnet) {
                              "subnet take a VIPADEFINE of their own",
                              d.address.to_string(), subnet->to_string()));
   }
-  if (is_subnet_edge(d)) {
+  if (const std::string_view edge = edge_of_subnet(d); !edge.empty()) {
     return error(d.at, kDefineName,
-                 fmt::format("{} is the network or broadcast address of {}: a DVIPA is a host's address",
-                             d.address.to_string(), d.subnet.to_string()));
+                 fmt::format("{} is the {} of {}: a DVIPA is a host's address", d.address.to_string(), edge,
+                             d.subnet.to_string()));
   }
   subnet = d.subnet;
   out_.definition.defines.push_back(d);

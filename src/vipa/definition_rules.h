@@ -10,7 +10,7 @@
 
 namespace testudo::vipa::definition {
 
-/// The subnet of `length` bits (1–32) that `address` is in.
+/// The subnet of `length` bits (1–32, IPv6: 1–128) that `address` is in.
 [[nodiscard]] IpPrefix subnet_of(IpAddress address, std::uint8_t length);
 
 class Rules {

@@ -64,6 +64,29 @@ ENDVIPADYNAMIC
   EXPECT_EQ(d.distributes_of(ip("192.0.2.101")).size(), 1u);
 }
 
+TEST(Definition, Ipv6) {
+  const Definition d = good(block(R"(
+    VIPADEFINE MOVEABLE WHENIDLE 2001:db8::100/64, 2001:DB8::101, 2001:db8::102/64
+    VIPADEFINE 192.0.2.100/24 192.0.2.101
+    VIPADEFINE 2001:db8:ffff::/127 2001:db8:ffff::1
+    VIPADISTRIBUTE 2001:db8::100 PORT 80 DESTIP 10.77.0.11 fd00:77::12
+    VIPADISTRIBUTE 2001:db8::101 DESTIP ALL
+    VIPABACKUP 9 2001:db8:1::1
+    VIPARANGE DEFINE 2001:db8:2::/48
+    VIPADELETE 2001:db8::102)"));
+  ASSERT_EQ(d.defines.size(), 6u);
+  EXPECT_EQ(d.defines[1].address, ip("2001:db8::101"));
+  EXPECT_EQ(d.defines[1].subnet, IpPrefix::parse("2001:db8::/64").value());
+  EXPECT_EQ(d.defines[1].movement, Movement::kWhenIdle);
+  EXPECT_EQ(d.defines[3].subnet, IpPrefix::parse("192.0.2.0/24").value());
+  EXPECT_EQ(d.defines[4].address, ip("2001:db8:ffff::"));
+  EXPECT_THAT(d.distributes[0].targets, ElementsAre(ip("10.77.0.11"), ip("fd00:77::12")));
+  EXPECT_EQ(d.distributes_of(ip("2001:db8::101")).size(), 1u);
+  EXPECT_EQ(d.find_backup(ip("2001:db8:1::1"))->rank, 9);
+  ASSERT_EQ(d.ranges.size(), 1u);
+  EXPECT_EQ(d.ranges[0].prefix, IpPrefix::parse("2001:db8:2::/48").value());
+}
+
 TEST(Definition, ShortestFormsInAnyCase) {
   const Definition d = good(
       "vipadyn vipadef move whenidle 255.255.255.0 192.0.2.1 VipaDist 192.0.2.1 port 1 destip all "
@@ -135,12 +158,38 @@ TEST(Definition, EveryErrorSaysWhereAndWhatWouldBeRight) {
        {"f:2:36: VIPADEFINE: 192.0.3.1 is outside 192.0.2.0/24, the subnet of this statement's first address: "
         "addresses of another subnet take a VIPADEFINE of their own"}},
       {"VIPADEFINE 255.255.255.0 192.0.2.255",
-       {"f:2:26: VIPADEFINE: 192.0.2.255 is the network or broadcast address of 192.0.2.0/24: a DVIPA is a host's "
+       {"f:2:26: VIPADEFINE: 192.0.2.255 is the broadcast address of 192.0.2.0/24: a DVIPA is a host's address"}},
+      {"VIPADEFINE 192.0.2.0/24",
+       {"f:2:12: VIPADEFINE: 192.0.2.0 is the network address of 192.0.2.0/24: a DVIPA is a host's address"}},
+      {"VIPADEFINE 2001:db8::/64",
+       {"f:2:12: VIPADEFINE: 2001:db8:: is the subnet-router anycast address of 2001:db8::/64: a DVIPA is a host's "
         "address"}},
+      {"VIPADEFINE 2001:db8::1",
+       {"f:2:12: VIPADEFINE: the prefix length is missing: write it behind the address, such as 2001:db8::1/64"}},
+      {"VIPADEFINE 2001:db8::1/129", {"f:2:12: VIPADEFINE: prefix length \"129\" is not one of 1–128"}},
+      {"VIPADEFINE 192.0.2.1/0", {"f:2:12: VIPADEFINE: prefix length \"0\" is not one of 1–32"}},
+      {"VIPADEFINE 2001:db8::1/64 2001:db8:1::1",
+       {"f:2:27: VIPADEFINE: 2001:db8:1::1 is outside 2001:db8::/64, the subnet of this statement's first address: "
+        "addresses of another subnet take a VIPADEFINE of their own"}},
+      {"VIPADEFINE 2001:db8::1/64 192.0.2.1",
+       {"f:2:27: VIPADEFINE: the prefix length is missing: write it behind the address, such as 192.0.2.1/24"}},
+      {"VIPADEFINE 255.255.255.0 2001:db8::1/64",
+       {"f:2:26: VIPADEFINE: 2001:db8::1: a mask before the addresses is for IPv4 addresses without a prefix "
+        "length; "
+        "write no mask, but 192.0.2.100/24 or 2001:db8::100/64"}},
+      {"VIPABACKUP 1 fe80::1",
+       {"f:2:14: VIPABACKUP: fe80::1 cannot be a DVIPA: it is no address that a single host can have"}},
+      {"VIPABACKUP 1 ::ffff:192.0.2.1",
+       {"f:2:14: VIPABACKUP: \"::ffff:192.0.2.1\" is not a DVIPA: an address such as 192.0.2.100 or 2001:db8::100 "
+        "is "
+        "expected"}},
+      {"VIPARANGE 2001:db8::/48\nVIPARANGE 2001:db8:0:1::/64",
+       {"f:3:11: VIPARANGE: 2001:db8:0:1::/64 overlaps 2001:db8::/48 of line 2: ranges are apart from each other"}},
       {"VIPADEFINE 255.255.255.0 224.0.0.1",
        {"f:2:26: VIPADEFINE: 224.0.0.1 cannot be a DVIPA: it is no address that a single host can have"}},
       {"VIPADEFINE 255.255.255.0 192.0.2.300",
-       {"f:2:26: VIPADEFINE: \"192.0.2.300\" is not a DVIPA: an IPv4 address such as 192.0.2.100 is expected"}},
+       {"f:2:26: VIPADEFINE: \"192.0.2.300\" is not a DVIPA: an address such as 192.0.2.100 or "
+        "2001:db8::100 is expected"}},
       {"VIPADISTRIBUTE 192.0.2.1 PORT 80 DESTIP ALL",
        {"f:2:16: VIPADISTRIBUTE: 192.0.2.1 is not defined: a VIPADEFINE or VIPABACKUP of it stands before"}},
       {"VIPABACKUP 1 192.0.2.1\nVIPADISTRIBUTE 192.0.2.1 PORT 0 70000 80 80 DESTIP ALL",
@@ -175,7 +224,7 @@ TEST(Definition, EveryErrorSaysWhereAndWhatWouldBeRight) {
       {"VIPADISTRIBUTE DELETE 192.0.2.1 DESTIP 10.0.0.1",
        {"f:2:23: VIPADISTRIBUTE: DELETE takes back ports for all targets: leave DESTIP out"}},
       {"VIPARANGE 255.255.255.0 192.0.2.0 192.0.3.0",
-       {"f:2:35: VIPARANGE: \"192.0.3.0\" is too much: one mask and one address make a range"}},
+       {"f:2:35: VIPARANGE: \"192.0.3.0\" is too much: one mask and one address, or one prefix, make a range"}},
       {"VIPARANGE 255.255.255.0 192.0.2.0\nVIPARANGE 255.255.255.128 192.0.2.128",
        {"f:3:27: VIPARANGE: 192.0.2.128/25 overlaps 192.0.2.0/24 of line 2: ranges are apart from each other"}},
       {"VIPADELETE 192.0.2.1",

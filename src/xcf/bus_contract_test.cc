@@ -185,18 +185,20 @@ TEST_P(BusContract, BoundsTheQueueInBytesToo) {
 }
 
 TEST_P(BusContract, RefusesAnotherProtocolVersionOnBothSidesAndSaysWhichToUpgrade) {
-  TestNode& a = node("a", "c1", 2);
+  TestNode& a = node("a", "c1", kProtocolVersion + 1);
   TestNode& b = node("b");
   join(a, b);
   ASSERT_TRUE(until([&] { return !a.refusals.empty() && !b.refusals.empty(); }));
-  EXPECT_EQ(b.refusals[0], "a: node a speaks protocol version 2, this node (b) speaks 1: upgrade node b");
-  EXPECT_THAT(a.refusals[0], HasSubstr("b: node b refuses this node: node a speaks protocol version 2"));
+  const std::string newer = std::to_string(kProtocolVersion + 1), ours = std::to_string(kProtocolVersion);
+  EXPECT_EQ(b.refusals[0],
+            "a: node a speaks protocol version " + newer + ", this node (b) speaks " + ours + ": upgrade node b");
+  EXPECT_THAT(a.refusals[0], HasSubstr("b: node b refuses this node: node a speaks protocol version " + newer));
   EXPECT_TRUE(a.hellos.empty());
   EXPECT_TRUE(b.hellos.empty());
 }
 
 TEST_P(BusContract, SaysOnceWhyItRefuses) {
-  TestNode& a = node("a", "c1", 2);
+  TestNode& a = node("a", "c1", kProtocolVersion + 1);
   TestNode& b = node("b");
   join(a, b);
   ASSERT_TRUE(until([&] { return !a.refusals.empty() && !b.refusals.empty(); }));

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "base/secret.h"
+#include "xcf/address_field.h"
 
 namespace testudo::xcf {
 namespace {
@@ -38,6 +39,10 @@ std::optional<std::string> reason_to_refuse(const v1::Hello& self, const v1::Hel
     const std::string& older = peer.version() < self.version() ? peer.node() : self.node();
     return "node " + peer.node() + " speaks protocol version " + std::to_string(peer.version()) + ", this node (" +
            self.node() + ") speaks " + std::to_string(self.version()) + ": upgrade node " + older;
+  }
+  if (!peer.xcf_address().empty()) {
+    if (const auto address = host_address(peer.xcf_address(), "XCF"); !address)
+      return "node " + peer.node() + ": " + address.error().message;
   }
   return std::nullopt;
 }

@@ -135,7 +135,8 @@ class Certificates {
   [[nodiscard]] GrpcOptions options(const std::string& authority, const std::string& node) const {
     const std::string directory = directory_ + "/" + authority + "/";
     GrpcOptions options;
-    options.listen = {.address = IpAddress(0x7f000001), .port = 0};
+    // Node b lives at an IPv6 address, the others at IPv4 ones: links go from each family to the other.
+    options.listen = {.address = *IpAddress::parse(node == "b" ? "::1" : "127.0.0.1"), .port = 0};
     options.ca_file = directory + "ca.crt";
     options.certificate_file = directory + node + ".crt";
     options.key_file = directory + node + ".key";

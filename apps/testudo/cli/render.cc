@@ -116,12 +116,12 @@ std::string sa(const json& a) {
                 text(s, "replay_window")});
   }
   Table filters(
-      {"PRIORITY", "DIRECTION", "ACTION", "TUNNEL", "PROTOCOL", "SOURCE", "PORTS", "DESTINATION", "PORTS"},
+      {"PRIORITY", "DIRECTION", "ACTION", "TUNNEL", "PROTOCOL", "SOURCE", "PORTS", "DESTINATION", "PORTS", "LOG"},
       {kRight});
   for (const json& f : list(a, "filters")) {
     filters.row({text(f, "priority"), text(f, "direction"), text(f, "action"), text(f, "tunnel"),
                  text(f, "protocol"), text(f, "source"), text(f, "source_ports"), text(f, "destination"),
-                 text(f, "destination_ports")});
+                 text(f, "destination_ports"), text(f, "log")});
   }
   return section("Security associations", sas, "none") + section("\nSequence numbers (outbound)", leases, "none") +
          section("\nFilters, in the order of lookup", filters, "none");

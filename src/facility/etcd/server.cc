@@ -75,8 +75,9 @@ Result<Target> parse(std::string_view text, bool default_https) {
       rest.substr(colon + 1).find_first_not_of("0123456789") != std::string_view::npos) {
     return fail("'" + std::string(text) + "' is no etcd endpoint: write http://HOST:PORT or https://HOST:PORT");
   }
-  const bool numeric = Endpoint::parse(rest).has_value();
-  return Target{.address = (numeric ? "ipv4:" : "dns:///") + std::string(rest), .https = https};
+  const auto numeric = Endpoint::parse(rest);
+  const char* scheme = !numeric ? "dns:///" : numeric->address.is_v4() ? "ipv4:" : "ipv6:";
+  return Target{.address = scheme + std::string(rest), .https = https};
 }
 
 }  // namespace

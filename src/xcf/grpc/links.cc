@@ -27,6 +27,10 @@ bool is_certificate_trouble(const grpc::Status& status) {
          text.find("Peer name") != std::string::npos;
 }
 
+std::string target_of(const Endpoint& control) {
+  return (control.address.is_v4() ? "ipv4:" : "ipv6:") + control.to_string();
+}
+
 }  // namespace
 
 Links::Links(Executor& executor, GrpcOptions options, Credentials credentials, std::unique_ptr<Listener> listener,
@@ -134,7 +138,7 @@ void Links::dial_soon(const std::string& name) {
 void Links::dial_now(const std::string& name) {
   Peer& peer = peers_.at(name);
   if (peer.stream) return;
-  const auto channel = grpc::CreateCustomChannel("ipv4:" + peer.member->control.to_string(), credentials_.client,
+  const auto channel = grpc::CreateCustomChannel(target_of(peer.member->control), credentials_.client,
                                                  channel_arguments(options_, name));
   peer.stream =
       dial(channel, executor_, in_flight_, {.messages = options_.queue_messages, .bytes = options_.queue_bytes});

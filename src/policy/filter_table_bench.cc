@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: Apache-2.0
+// Look-ups among many filters, and what it takes to put them there one at a time. Argument: filters.
+#include <benchmark/benchmark.h>
+
+#include <memory>
+#include <random>
+#include <vector>
+
+#include "policy/filter_set.h"
+
+namespace testudo::policy {
+namespace {
+
+using Random = std::minstd_rand;
+
+const IpAddress kDvipa(0xc0000264);
+constexpr std::size_t kFlows = 1 << 16;
+
+IpAddress peer(std::uint32_t n, bool v4) {
+  if (v4) return IpAddress(0x0a000000 + n * 7);
+  std::array<std::uint8_t, 16> bytes{0x20, 0x01, 0x0d, 0xb8};
+  for (unsigned i = 0; i < 4; ++i) bytes[4 + i] = static_cast<std::uint8_t>(n >> (24 - 8 * i));
+  bytes[15] = 1;
+  return IpAddress(std::span<const std::uint8_t, 16>(bytes));
+}
+
+IpAddress dvipa(bool v4) { return v4 ? kDvipa : peer(0xffffff, false); }
+
+Filter filter(std::uint64_t id, AddressRange remote, bool v4, std::uint32_t priority = 100) {
+  Filter f;
+  f.id = id;
+  f.priority = priority;
+  f.action = Action::kProtect;
+  f.tunnel = "t";
+  f.source = remote;
+  f.destination = AddressRange(dvipa(v4));
+  return f;
+}
+
+Flow flow(IpAddress from, Random& random, bool v4) {
+  const auto port = static_cast<std::uint16_t>(random());
+  return {from, dvipa(v4), wire::kProtocolTcp, true, port, static_cast<std::uint16_t>(random())};
+}
+
+/// Some hundred rules with ranges, behind those of peers, as an operator writes them.
+void add_static(FilterSet& set, bool v4) {
+  for (std::uint32_t i = 0; i < 300; ++i) {
+    Filter f =
+        filter(1'000'000 + i, AddressRange(peer(i * 311, v4), peer(i * 311 + 1000, v4)), v4, 1'000'000 + i % 5);
+    if (i % 3 == 0) f.source = AddressRange::all(dvipa(v4));
+    f.protocol = wire::kProtocolTcp;
+    f.destination_ports = {static_cast<std::uint16_t>(i * 200), static_cast<std::uint16_t>(i * 200 + 99)};
+    set.put(kDvipa, f);
+  }
+}
+
+struct World {
+  ipsec::TunnelNames names;
+  FilterSet set{names};
+  Random random{1};
+  std::vector<Flow> flows;
+};
+
+std::uint32_t count_of(const benchmark::State& state) { return static_cast<std::uint32_t>(state.range(0)); }
+
+void look_up(benchmark::State& state, World& w, bool all_match) {
+  const auto table = w.set.snapshot();
+  std::size_t i = 0;
+  for (auto _ : state) {
+    const Rule* rule = table->find(Direction::kInbound, w.flows[i++ % w.flows.size()]);
+    benchmark::DoNotOptimize(rule);
+    if (all_match && rule == nullptr) state.SkipWithError("not found");
+  }
+}
+
+/// One or two rules for each peer, and the operator's. Peers in random order.
+void peers(benchmark::State& state, bool v4) {
+  World w;
+  add_static(w.set, v4);
+  const std::uint32_t each = count_of(state) * 2 / 3;
+  for (std::uint32_t n = 0, id = 1; n < each; ++n) {
+    w.set.put(kDvipa, filter(id++, AddressRange(peer(n, v4)), v4));
+    if (n % 2 == 0) w.set.put(kDvipa, filter(id++, AddressRange(peer(n, v4)), v4, 200));
+  }
+  for (std::size_t i = 0; i < kFlows; ++i)
+    w.flows.push_back(flow(peer(static_cast<std::uint32_t>(w.random()) % each, v4), w.random, v4));
+  look_up(state, w, true);
+}
+void peers_ipv4(benchmark::State& state) { peers(state, true); }
+void peers_ipv6(benchmark::State& state) { peers(state, false); }
+BENCHMARK(peers_ipv4)->Arg(100)->Arg(10'000)->Arg(100'000);
+BENCHMARK(peers_ipv6)->Arg(100)->Arg(10'000)->Arg(100'000);
+
+/// Networks of one odd size each, next to one another: nothing for the trie.
+void ranges(benchmark::State& state) {
+  World w;
+  for (std::uint32_t n = 0; n < count_of(state); ++n) {
+    const std::uint32_t first = 0x0a000000 + n * 10;
+    w.set.put(kDvipa, filter(n + 1, AddressRange(IpAddress(first + 1), IpAddress(first + 9)), true));
+  }
+  for (std::size_t i = 0; i < kFlows; ++i)
+    w.flows.push_back(flow(IpAddress(0x0a000005 + static_cast<std::uint32_t>(w.random()) % count_of(state) * 10),
+                           w.random, true));
+  look_up(state, w, true);
+}
+BENCHMARK(ranges)->Arg(100)->Arg(10'000)->Arg(100'000);
+
+/// One peer with a rule for every few ports.
+void ports_of_one_peer(benchmark::State& state) {
+  World w;
+  const std::uint32_t step = 65'536 / std::min<std::uint32_t>(count_of(state), 32'768);
+  for (std::uint32_t n = 0; n < count_of(state); ++n) {
+    Filter f = filter(n + 1, AddressRange(peer(n / 32'768, true)), true);
+    f.protocol = wire::kProtocolTcp;
+    f.destination_ports = {static_cast<std::uint16_t>(n * step), static_cast<std::uint16_t>(n * step + step - 1)};
+    w.set.put(kDvipa, f);
+  }
+  for (std::size_t i = 0; i < kFlows; ++i) w.flows.push_back(flow(peer(0, true), w.random, true));
+  look_up(state, w, false);
+}
+BENCHMARK(ports_of_one_peer)->Arg(100)->Arg(10'000)->Arg(100'000);
+
+/// Prefixes of all lengths inside one another, the longest first; each with ports of its own.
+void nested_prefixes(benchmark::State& state) {
+  World w;
+  for (std::uint32_t n = 0; n < count_of(state); ++n) {
+    const unsigned length = 8 + n % 25;
+    const IpAddress address(0x0a000000 + n / 25 * 4096 + n % 4096);
+    Filter f = filter(n + 1, AddressRange(IpPrefix{address.masked(length), static_cast<std::uint8_t>(length)}),
+                      true, 1000 - length);
+    w.set.put(kDvipa, f);
+  }
+  for (std::size_t i = 0; i < kFlows; ++i)
+    w.flows.push_back(
+        flow(IpAddress(0x0a000000 + static_cast<std::uint32_t>(w.random()) % (count_of(state) / 25 * 4096)),
+             w.random, true));
+  look_up(state, w, true);
+}
+BENCHMARK(nested_prefixes)->Arg(100)->Arg(10'000)->Arg(100'000);
+
+/// Ranges that overlap a thousand others, in no order.
+void overlapping_ranges(benchmark::State& state) {
+  World w;
+  for (std::uint32_t n = 0; n < count_of(state); ++n) {
+    const std::uint32_t first = 0x0a000000 + static_cast<std::uint32_t>(w.random()) % (count_of(state) * 16);
+    w.set.put(kDvipa, filter(n + 1, AddressRange(IpAddress(first), IpAddress(first + 16'000)), true,
+                             static_cast<std::uint32_t>(w.random())));
+  }
+  for (std::size_t i = 0; i < kFlows; ++i)
+    w.flows.push_back(flow(IpAddress(0x0a000000 + static_cast<std::uint32_t>(w.random()) % (count_of(state) * 16)),
+                           w.random, true));
+  look_up(state, w, false);
+}
+BENCHMARK(overlapping_ranges)->Arg(100)->Arg(10'000)->Arg(100'000);
+
+/// Putting filters in one at a time, with a snapshot for each as if a worker got it.
+void install_one_by_one(benchmark::State& state) {
+  for (auto _ : state) {
+    World w;
+    std::shared_ptr<const FilterTable> out;
+    for (std::uint32_t n = 0; n < count_of(state); ++n) {
+      Filter f = filter(n + 1, AddressRange(peer(n, true)), true);
+      if (n % 10 == 0) f.source.last = peer(n + 1, true);
+      w.set.put(kDvipa, f);
+      out = w.set.snapshot();
+    }
+  }
+  state.SetItemsProcessed(state.iterations() * state.range(0));
+}
+BENCHMARK(install_one_by_one)->Arg(100)->Arg(10'000)->Arg(100'000)->Unit(benchmark::kMillisecond);
+
+}  // namespace
+}  // namespace testudo::policy
