@@ -24,10 +24,11 @@ def owner_plugins(node: Node) -> str:
     }}"""
 
 
-def client_swanctl(dvipa: str) -> str:
+def client_swanctl(dvipa: str, suffix: str = "") -> str:
+    """`suffix`: of the connection's and the child's name, for a file with several."""
     return f"""\
 connections {{
-  dvipa {{
+  dvipa{suffix} {{
     version = 2
     remote_addrs = {dvipa}
     proposals = aes128gcm16-prfsha256-x25519
@@ -41,7 +42,7 @@ connections {{
       id = {dvipa}
     }}
     children {{
-      web {{
+      web{suffix} {{
         remote_ts = {dvipa}
         esp_proposals = aes128gcm16
       }}
@@ -51,12 +52,12 @@ connections {{
 """
 
 
-def owner_swanctl(dvipa: str, rekey_bytes: int) -> str:
+def owner_swanctl(dvipa: str, rekey_bytes: int, suffix: str = "") -> str:
     limits = f"rekey_bytes = {rekey_bytes}\n        life_bytes = {2 * rekey_bytes}\n        rand_bytes = 0" \
         if rekey_bytes else "# no limit in bytes"
     return f"""\
 connections {{
-  clients {{
+  clients{suffix} {{
     version = 2
     local_addrs = {dvipa}
     proposals = aes128gcm16-prfsha256-x25519
@@ -71,7 +72,7 @@ connections {{
       auth = pubkey
     }}
     children {{
-      web {{
+      web{suffix} {{
         local_ts = {dvipa}
         esp_proposals = aes128gcm16
         {limits}

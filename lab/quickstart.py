@@ -51,6 +51,7 @@ class Quickstart:
     members: ClassVar[dict[str, int]] = MEMBERS
     targets: ClassVar[tuple[str, ...]] = TARGETS
     dvipas: ClassVar[tuple[str, ...]] = (DVIPA, PLAIN_DVIPA)
+    protected: ClassVar[dict[str, str]] = {DVIPA: ""}  # through IPsec → suffix of its connection's and child's names
 
     state: LabState
     hosts: dict[str, LabHost]
@@ -158,7 +159,8 @@ class Quickstart:
 
     def _make_ike_certificates(self) -> None:
         certificates.make_ike(self.state.path / "ike-certificates",
-                              {"dvipa": f"IP:{DVIPA}", "client": "DNS:client.example"})
+                              {"dvipa": ",".join(f"IP:{dvipa}" for dvipa in self.protected),
+                               "client": "DNS:client.example"})
 
     def _make_files(self) -> None:
         big = os.urandom(BIG_FILE_BYTES)
@@ -186,14 +188,20 @@ class Quickstart:
         ike_certificates.result()
         keys = self.state.path / "ike-certificates"
         self.client_charon.configure("kernel-libipsec kernel-netlink socket-default vici", config.CLIENT_PLUGINS,
-                                     config.client_swanctl(DVIPA), keys / "client.pem", keys / "ca.pem", key_log)
+                                     self._client_swanctl(), keys / "client.pem", keys / "ca.pem", key_log)
         self.owner_charon.configure("kernel-testudo! kernel-netlink vici",
                                     config.owner_plugins(self.nodes["owner"]),
-                                    config.owner_swanctl(DVIPA, rekey_bytes), keys / "dvipa.pem", keys / "ca.pem")
+                                    self._owner_swanctl(rekey_bytes), keys / "dvipa.pem", keys / "ca.pem")
         with ThreadPoolExecutor() as pool:
             owner = pool.submit(self.start_owner_charon)
             self.processes["client/charon"] = self.client_charon.start()
             owner.result()
+
+    def _client_swanctl(self) -> str:
+        return "".join(config.client_swanctl(dvipa, suffix) for dvipa, suffix in self.protected.items())
+
+    def _owner_swanctl(self, rekey_bytes: int) -> str:
+        return "".join(config.owner_swanctl(dvipa, rekey_bytes, suffix) for dvipa, suffix in self.protected.items())
 
     def _start_nginx(self, target: str, files: Future) -> None:
         files.result()

@@ -95,7 +95,7 @@ void Cluster::add_node(const std::string& name, std::uint32_t number, const std:
 
 void Cluster::start() {
   for (auto& node : nodes_) {
-    node->listen({IpAddress(), kPort});
+    node->listen({IpAddress(0), kPort});
     time_.after(network_.up_to(50ms), [&node] { node->start(); });
   }
 }

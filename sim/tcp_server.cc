@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "io/netlink/host_network.h"
 #include "wire/tcp.h"
 
 namespace testudo::sim {
@@ -32,8 +33,9 @@ bool TcpServer::receive(std::span<const std::uint8_t> packet) {
   if ((tcp->flags & wire::kTcpSyn) != 0) {
     if (found != connections_.end()) {
       if (!found->second.established) send(found->second, 0, 0, wire::kTcpSyn);
-    } else if (listeners_.contains(tcp->destination) ||
-               listeners_.contains({IpAddress(), tcp->destination.port})) {
+    } else if (std::ranges::any_of(listeners_, [&](const Endpoint& at) {
+                 return at.port == tcp->destination.port && io::listens_on(at, tcp->destination.address);
+               })) {
       open(key, *tcp);
     } else {
       reset(*tcp);

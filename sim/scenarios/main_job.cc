@@ -182,14 +182,14 @@ bool MainJob::stop_a_listener() {
   SimNode& target = cluster_.target(random(cluster_.targets()));
   const auto streams = start_streams();
   if (!received(streams, 100'000)) return false;
-  target.stop_listening({IpAddress(), kPort});
+  target.stop_listening({IpAddress(0), kPort});
   if (!cluster_.run_for(500ms)) return false;
   const std::uint64_t before = target.server().accepted();
   if (!fetch_some(9, 20'000, 3ms) || !all_done("without a listener") || !no_failures("without a listener"))
     return false;
   if (!require(target.server().accepted() == before, target.name() + " got connections without a listener"))
     return false;
-  target.listen({IpAddress(), kPort});
+  target.listen({IpAddress(0), kPort});
   if (!cluster_.run_for(500ms) || !fetch_some(6, 20'000, 3ms) || !all_done("with a listener again")) return false;
   return no_failures("with a listener again") &&
          require(target.server().accepted() > before, target.name() + " gets no connections any more");

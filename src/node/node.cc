@@ -164,8 +164,10 @@ void Node::stop() {
   if (stopped_) return;
   stopped_ = true;
   membership_.leave();
-  if (auto cleared = world_.host.clear(
-          {.network = config_.interfaces.network, .tun = config_.interfaces.tun, .dvipas = steered_});
+  if (auto cleared = world_.host.clear({.network = config_.interfaces.network,
+                                        .tun = config_.interfaces.tun,
+                                        .xcf = config_.interfaces.xcf,
+                                        .dvipas = steered_});
       !cleared) {
     world_.log.warning("{}", cleared.error().message);
   }
@@ -325,8 +327,10 @@ std::vector<io::SteeredDvipa> Node::steered() const {
 
 void Node::steer() {
   std::vector<io::SteeredDvipa> wanted = steered();
-  const auto applied =
-      world_.host.apply({.network = config_.interfaces.network, .tun = config_.interfaces.tun, .dvipas = wanted});
+  const auto applied = world_.host.apply({.network = config_.interfaces.network,
+                                          .tun = config_.interfaces.tun,
+                                          .xcf = config_.interfaces.xcf,
+                                          .dvipas = wanted});
   if (applied) {
     if (auto served = world_.plane.serve(wanted); !served) world_.log.error("{}", served.error().message);
   }

@@ -183,7 +183,7 @@ void ShadowRole::refused(const std::string& node, const xcf::v1::Refused& refuse
 std::set<std::uint16_t> ShadowRole::distributed_listeners(IpAddress address, const Dvipa& dvipa) const {
   std::set<std::uint16_t> ports;
   for (const io::Listener& listener : listeners_) {
-    if (!listener.address.is_unspecified() && listener.address != address) continue;
+    if (!io::listens_on(listener, address)) continue;
     const auto& distributed = dvipa.record.ports();
     const bool named = std::find(distributed.begin(), distributed.end(), listener.port) != distributed.end();
     if (named || dvipa.record.all_ports()) ports.insert(listener.port);

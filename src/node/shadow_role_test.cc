@@ -240,7 +240,7 @@ TEST_F(ShadowRoleTest, ReplacingAllKeepsWhatIsListed) {
 // Spec A4.
 TEST_F(ShadowRoleTest, TellsOfDistributedListeners) {
   learn();
-  const IpAddress any;
+  const IpAddress any(0);
   shadow.listening({{any, 443}, {any, 22}, {kDvipa, 80}, {kOtherDvipa, 8080}});
   EXPECT_THAT(told(), ElementsAre("owner +80", "owner +443"));
   shadow.listening({{any, 443}, {any, 22}, {kDvipa, 80}});
@@ -255,10 +255,16 @@ TEST_F(ShadowRoleTest, TellsOfDistributedListeners) {
   EXPECT_THAT(told(), ElementsAre("rival +443"));
 }
 
+TEST_F(ShadowRoleTest, WildcardOfTheOtherFamilyTellsNothing) {
+  learn();
+  shadow.listening({{IpAddress(), 443}});
+  EXPECT_THAT(told(), IsEmpty());
+}
+
 TEST_F(ShadowRoleTest, TellsOfAllListenersWhenAllPortsAreDistributed) {
   auto all = record(kDvipa, kEpoch, {});
   all.set_all_ports(true);
-  shadow.listening({{IpAddress(), 22}, {kDvipa, 80}});
+  shadow.listening({{IpAddress(0), 22}, {kDvipa, 80}});
   list(owner, {all});
   EXPECT_THAT(told(), ElementsAre("owner +22", "owner +80"));
 }
@@ -266,9 +272,9 @@ TEST_F(ShadowRoleTest, TellsOfAllListenersWhenAllPortsAreDistributed) {
 TEST_F(ShadowRoleTest, TellsAgainWhatTheLinkDidNotTake) {
   learn();
   bus.up = false;
-  shadow.listening({{IpAddress(), 443}});
+  shadow.listening({{IpAddress(0), 443}});
   bus.up = true;
-  shadow.listening({{IpAddress(), 443}});
+  shadow.listening({{IpAddress(0), 443}});
   EXPECT_THAT(told(), ElementsAre("owner +443"));
   bus.up = false;
   shadow.listening({});

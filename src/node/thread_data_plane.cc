@@ -52,7 +52,8 @@ Result<void> ThreadDataPlane::start(const vipa::Identity& self, OnEvent on_event
 
 Result<path::WorkerPorts> ThreadDataPlane::open_ports() {
   path::WorkerPorts ports;
-  auto tun = io::TunPort::open({.name = config_.interfaces.tun, .mtu = config_.interfaces.tun_mtu});
+  auto tun =
+      io::TunPort::open({.name = config_.interfaces.tun, .mtu = config_.interfaces.tun_mtu, .udp_trains = true});
   if (!tun) return tl::unexpected(tun.error());
   ports.tun = std::move(*tun);
   auto raw = io::RawPort::open({.device = config_.interfaces.network});

@@ -7,8 +7,9 @@
 #include <vector>
 
 #include "wire/checksum.h"
-#include "wire/ipv4.h"
+#include "wire/ip.h"
 #include "wire/tcp.h"
+#include "wire/udp.h"
 
 namespace testudo::target {
 namespace {
@@ -82,6 +83,62 @@ TEST(Segmenter, CutsAsANetworkCardWould) {
     EXPECT_EQ(tcp->flags(), rows[i].flags);
     EXPECT_EQ(0, std::memcmp(segment.data() + kHeaders, bytes.data() + kHeaders + i * 1000, rows[i].payload));
   }
+}
+
+/// A super-segment of either family and protocol, whose payload counts up.
+std::vector<std::uint8_t> datagrams(IpAddress source, IpAddress destination, std::uint8_t protocol,
+                                    std::size_t payload) {
+  const std::size_t ip = wire::ip_header_size(source), transport = protocol == wire::kProtocolTcp ? 20 : 8;
+  std::vector<std::uint8_t> bytes(ip + transport + payload);
+  wire::build_ip(bytes, {.source = source, .destination = destination, .protocol = protocol, .id = 7},
+                 transport + payload);
+  if (protocol == wire::kProtocolTcp) {
+    bytes[ip + 12] = 0x50;
+  } else {
+    auto* udp = reinterpret_cast<wire::UdpHeader*>(&bytes[ip]);
+    udp->length = Be<std::uint16_t>(static_cast<std::uint16_t>(transport + payload));
+  }
+  for (std::size_t i = 0; i < payload; ++i) bytes[ip + transport + i] = static_cast<std::uint8_t>(i * 7);
+  return bytes;
+}
+
+TEST(Segmenter, CutsBothFamiliesAndProtocols) {
+  const auto address = [](const char* text) { return *IpAddress::parse(text); };
+  for (const auto& [source, destination] : {std::pair{address("192.0.2.100"), address("192.0.2.10")},
+                                            std::pair{address("2001:db8::100"), address("2001:db8::10")}}) {
+    for (const std::uint8_t protocol : {wire::kProtocolTcp, wire::kProtocolUdp}) {
+      SCOPED_TRACE(source.to_string() + " protocol " + std::to_string(protocol));
+      auto bytes = datagrams(source, destination, protocol, 2500);
+      const auto cut = Segmenter::of(packet_of(bytes, 1000));
+      ASSERT_TRUE(cut);
+      ASSERT_EQ(cut->count(), 3u);
+      SegmentHeader room;
+      std::vector<std::uint8_t> payload;
+      for (std::uint32_t i = 0; i < 3; ++i) {
+        const auto segment = whole(cut->segment(i, room));
+        const auto ip = wire::parse_ip(segment);
+        ASSERT_TRUE(ip);
+        EXPECT_EQ(ip->total_size(), segment.size());
+        EXPECT_TRUE(!ip->is_v4() || wire::checksum(std::span(segment).first(20)) == 0);
+        const auto sum = wire::pseudo_header_sum(source, destination, protocol, ip->payload().size());
+        EXPECT_EQ(wire::fold(wire::add(sum, ip->payload())), 0);
+        const auto data = protocol == wire::kProtocolTcp ? wire::parse_tcp(ip->payload())->payload()
+                                                         : wire::parse_udp(ip->payload())->payload();
+        EXPECT_EQ(data.size(), i < 2 ? 1000u : 500u);
+        payload.insert(payload.end(), data.begin(), data.end());
+      }
+      EXPECT_EQ(payload, std::vector<std::uint8_t>(bytes.end() - 2500, bytes.end()));
+    }
+  }
+}
+
+TEST(Segmenter, RefusesWhatItCannotCut) {
+  auto icmp = datagrams(IpAddress(1), IpAddress(2), wire::kProtocolUdp, 2500);
+  icmp[9] = wire::kProtocolIcmp;
+  EXPECT_FALSE(Segmenter::of(packet_of(icmp, 1000)));
+  auto fragment = datagrams(IpAddress(1), IpAddress(2), wire::kProtocolUdp, 2500);
+  fragment[6] = 0x20;
+  EXPECT_FALSE(Segmenter::of(packet_of(fragment, 1000)));
 }
 
 TEST(Segmenter, CompletesTheChecksumOfASinglePacket) {

@@ -10,7 +10,7 @@
 
 namespace testudo::io {
 
-/// What is given to nftables: `table ip testudo`, replacing the former one.
+/// What is given to nftables: `table inet testudo`, replacing the former one.
 [[nodiscard]] std::string firewall_rules(const Steering& wanted);
 
 Result<void> set_firewall(const Steering& wanted);

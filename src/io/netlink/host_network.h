@@ -23,7 +23,7 @@ namespace testudo::io {
 
 struct SteeredDvipa {
   IpAddress address;
-  bool owned = false;  // this host answers ARP for it and receives its packets from the network
+  bool owned = false;  // this host answers neighbours for it (ARP, ND) and receives its packets from the network
   friend auto operator<=>(const SteeredDvipa&, const SteeredDvipa&) = default;
 };
 
@@ -31,17 +31,26 @@ struct SteeredDvipa {
 struct Steering {
   std::string network = {};  // interface towards clients
   std::string tun = {};      // exists, made by TunPort
+  std::string xcf = {};      // interface by which packets are forwarded; empty: none
   std::vector<SteeredDvipa> dvipas = {};
 };
 
-/// A TCP port on which a socket of this host listens. Unspecified address: the wildcard, so every DVIPA.
+/// A TCP port on which a socket of this host listens. 0.0.0.0 is the wildcard of IPv4, :: that of IPv6; a
+/// dual-stack socket on :: is two listeners.
 using Listener = Endpoint;
+
+/// Whether the listener takes connections to a DVIPA (on its port).
+[[nodiscard]] inline bool listens_on(const Listener& listener, IpAddress dvipa) {
+  return listener.address == dvipa ||
+         (listener.address.is_unspecified() && listener.address.is_v4() == dvipa.is_v4());
+}
 
 struct InterfaceInfo {
   int index = 0;
   std::uint32_t mtu = 0;  // bytes
   bool up = false;
-  std::vector<IpPrefix> addresses;  // as assigned: the host's address and the prefix length, host bits kept
+  std::vector<IpPrefix> addresses;  // as assigned: the host's address and the prefix length, host bits kept;
+                                    // without IPv6 link-local ones
 };
 
 class HostNetwork {
@@ -57,7 +66,7 @@ class HostNetwork {
   /// Takes everything away, also what a former run has left. For an orderly stop: after a crash it stays (fail
   /// closed).
   virtual Result<void> clear(const Steering& last) = 0;
-  /// Gratuitous ARP (RFC 5227 section 2.3, request and reply form) from the network interface.
+  /// Tells all neighbours on the network interface where the DVIPA is now (ARP, or neighbour advertisement).
   virtual Result<void> announce(const std::string& network, IpAddress dvipa) = 0;
   /// Sockets that are bound to an interface other than `tun` are left out: they get nothing of a DVIPA. Cheap
   /// enough to be called every 100 ms.

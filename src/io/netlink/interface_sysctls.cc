@@ -2,13 +2,19 @@
 #include "io/netlink/interface_sysctls.h"
 
 #include <algorithm>
+#include <filesystem>
 #include <fstream>
+#include <utility>
 
 namespace testudo::io {
 namespace {
 
 std::string path(const std::string& interface, const std::string& name) {
   return "/proc/sys/net/ipv4/conf/" + interface + "/" + name;
+}
+
+std::string path6(const std::string& interface, const std::string& name) {
+  return "/proc/sys/net/ipv6/conf/" + interface + "/" + name;
 }
 
 Result<int> read(const std::string& interface, const std::string& name) {
@@ -18,13 +24,17 @@ Result<int> read(const std::string& interface, const std::string& name) {
   return value;
 }
 
-Result<void> write(const std::string& interface, const std::string& name, int value) {
-  std::ofstream file(path(interface, name));
+Result<void> write_to(const std::string& path, int value) {
+  std::ofstream file(path);
   if (!(file << value << std::flush)) {
-    return fail("cannot write " + std::to_string(value) + " to " + path(interface, name) +
+    return fail("cannot write " + std::to_string(value) + " to " + path +
                 "; CAP_NET_ADMIN and a writable /proc/sys are needed");
   }
   return {};
+}
+
+Result<void> write(const std::string& interface, const std::string& name, int value) {
+  return write_to(path(interface, name), value);
 }
 
 /// For all of these sysctls the kernel takes the larger of the interface's value and that for "all".
@@ -47,6 +57,22 @@ Result<void> at_least(const std::string& interface, const std::string& name, int
 Result<void> keep_arp_local(const std::string& interface) {
   if (auto done = at_least(interface, "arp_ignore", 1); !done) return done;
   return at_least(interface, "arp_announce", 2);
+}
+
+bool has_ipv6() { return std::filesystem::exists("/proc/sys/net/ipv6"); }
+
+Result<void> keep_ipv6_quiet(const std::string& interface) {
+  if (!has_ipv6()) return {};
+  constexpr int kNone = 1;  // addr_gen_mode
+  for (const auto& [name, value] : {std::pair{"addr_gen_mode", kNone}, {"accept_ra", 0}, {"accept_dad", 0}}) {
+    if (auto done = write_to(path6(interface, name), value); !done) return done;
+  }
+  return {};
+}
+
+Result<void> allow_ipv6(const std::string& interface) {
+  if (has_ipv6()) return write_to(path6(interface, "disable_ipv6"), 0);
+  return fail("a DVIPA is an IPv6 address, but this kernel has no IPv6 (boot option ipv6.disable?)");
 }
 
 Result<void> loosen_reverse_path_filter(const std::string& interface) {

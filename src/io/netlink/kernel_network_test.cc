@@ -3,7 +3,10 @@
 
 #include <arpa/inet.h>
 #include <gtest/gtest.h>
+#include <poll.h>
 #include <sys/socket.h>
+
+#include <array>
 
 #include "io/namespace_for_test.h"
 #include "io/socket_address.h"
@@ -14,21 +17,17 @@ namespace {
 
 const IpAddress kIpsec(0xc0000264);  // 192.0.2.100
 const IpAddress kPlain(0xc0000265);  // 192.0.2.101
+const IpAddress kIpsec6 = *IpAddress::parse("2001:db8::100");
+const IpAddress kPlain6 = *IpAddress::parse("2001:db8::101");
+const IpAddress kAny(0), kAny6;
 
 bool has(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
 
-Descriptor listen_on(int family, const Endpoint& where, bool only_ipv6 = false) {
-  Descriptor s(::socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  if (family == AF_INET6) {
-    set_option(s.get(), IPPROTO_IPV6, IPV6_V6ONLY, only_ipv6 ? 1 : 0);
-    sockaddr_in6 a{};
-    a.sin6_family = AF_INET6;
-    a.sin6_port = htons(where.port);
-    EXPECT_EQ(bind(s.get(), reinterpret_cast<sockaddr*>(&a), sizeof a), 0);
-  } else {
-    sockaddr_in a = to_socket_address(where);
-    EXPECT_EQ(bind(s.get(), reinterpret_cast<sockaddr*>(&a), sizeof a), 0);
-  }
+Descriptor listen_on(const Endpoint& where, bool only_ipv6 = false) {
+  const SocketAddress address(where);
+  Descriptor s(::socket(address.family(), SOCK_STREAM | SOCK_CLOEXEC, 0));
+  if (address.family() == AF_INET6) set_option(s.get(), IPPROTO_IPV6, IPV6_V6ONLY, only_ipv6 ? 1 : 0);
+  EXPECT_EQ(bind(s.get(), address.get(), address.size()), 0);
   EXPECT_EQ(::listen(s.get(), 1), 0);
   return s;
 }
@@ -37,11 +36,13 @@ struct KernelNetworkTest : testing::Test {
   TestNamespace home;
   KernelNetwork host;
   std::unique_ptr<TunPort> tun;
-  Steering wanted{.network = "v0", .tun = "testudo0", .dvipas = {{kIpsec, true}, {kPlain, false}}};
+  Steering wanted{.network = "v0",
+                  .tun = "testudo0",
+                  .dvipas = {{kIpsec, true}, {kPlain, false}, {kIpsec6, true}, {kPlain6, false}}};
 
   void SetUp() override {
     shell("ip link add v0 type veth peer name v1 && ip link set v0 up && ip link set v1 up");
-    shell("ip addr add 192.0.2.2/24 dev v0");
+    shell("ip addr add 192.0.2.2/24 dev v0 && ip addr add 2001:db8::2/64 dev v0 nodad");
     tun = std::move(*TunPort::open({.name = "testudo0", .mtu = 1400}));
   }
   void apply() {
@@ -50,8 +51,9 @@ struct KernelNetworkTest : testing::Test {
   }
   static std::string state() {
     return output_of(
-        "ip rule; ip route show table 5270; ip -br addr show dev v0; ip -br addr show dev testudo0;"
-        "nft list table ip testudo; sysctl net.ipv4.conf.v0.arp_ignore net.ipv4.conf.v0.arp_announce");
+        "ip rule; ip -6 rule; ip route show table 5270; ip -6 route show table 5270; ip -br addr show dev v0;"
+        "ip -br addr show dev testudo0; nft list table inet testudo; sysctl net.ipv4.conf.v0.arp_ignore "
+        "net.ipv4.conf.v0.arp_announce");
   }
 };
 
@@ -74,6 +76,70 @@ TEST_F(KernelNetworkTest, SetsUpWhatItPromises) {
             "1\n2\n");
 }
 
+TEST_F(KernelNetworkTest, SetsUpTheSameForIpv6) {
+  apply();
+  const std::string rules = output_of("ip -6 rule");
+  EXPECT_TRUE(has(rules, "5270:\tfrom all fwmark 0x7e57 lookup main")) << rules;
+  EXPECT_TRUE(has(rules, "5271:\tfrom 2001:db8::100 lookup 5270")) << rules;
+  EXPECT_TRUE(has(rules, "5271:\tfrom 2001:db8::101 lookup 5270")) << rules;
+  const std::string routes = output_of("ip -6 route show table 5270");
+  EXPECT_TRUE(has(routes, "default dev testudo0")) << routes;
+  EXPECT_TRUE(has(routes, "blackhole default")) << routes;
+  EXPECT_TRUE(has(routes, "metric 4278")) << routes;
+  const std::string network = output_of("ip addr show dev v0");
+  EXPECT_TRUE(has(network, "2001:db8::100/128 scope global nodad deprecated noprefixroute")) << network;
+  EXPECT_FALSE(has(network, "2001:db8::101/128")) << network;
+  const std::string own = output_of("ip addr show dev testudo0");
+  EXPECT_TRUE(has(own, "2001:db8::100/128") && has(own, "2001:db8::101/128")) << own;
+  EXPECT_FALSE(has(own, "fe80:") || has(own, "tentative")) << own;
+}
+
+TEST_F(KernelNetworkTest, Ipv6DvipaComesOnlyWhenItIsAskedFor) {
+  // The owner's own packets to a neighbour of the DVIPA's, which has the longest prefix in common with it.
+  apply();
+  EXPECT_TRUE(has(output_of("ip route get 2001:db8::103 oif v0"), "src 2001:db8::2"));
+}
+
+TEST_F(KernelNetworkTest, WithoutIpv6DvipasNothingOfIpv6IsTouched) {
+  const std::string before = output_of("ip -6 rule; ip -6 route show table all; ip -6 addr");
+  wanted.dvipas.resize(2);
+  apply();
+  EXPECT_EQ(output_of("ip -6 rule; ip -6 route show table all; ip -6 addr"), before);
+}
+
+TEST_F(KernelNetworkTest, TakesIpv6OntoTheTunWhereNewInterfacesHaveNone) {
+  tun.reset();
+  shell("sysctl -q -w net.ipv6.conf.default.disable_ipv6=1");
+  tun = std::move(*TunPort::open({.name = "testudo0", .mtu = 1400}));
+  apply();
+  EXPECT_TRUE(has(output_of("ip -6 addr show dev testudo0"), "2001:db8::101/128"));
+}
+
+TEST_F(KernelNetworkTest, Ipv6DvipasNeedAnMtuOf1280) {
+  tun.reset();
+  tun = std::move(*TunPort::open({.name = "testudo0", .mtu = 1279}));
+  const auto done = host.apply(wanted);
+  ASSERT_FALSE(done);
+  EXPECT_TRUE(has(done.error().message, "1280")) << done.error().message;
+  wanted.dvipas.resize(2);
+  EXPECT_TRUE(host.apply(wanted));
+}
+
+// What inner_mtu.h says, and it follows the interfaces when they change.
+TEST_F(KernelNetworkTest, RoutesSayHowMuchFits) {
+  shell("ip link add x0 mtu 1500 type veth peer name x1");
+  wanted.xcf = "x0";
+  apply();
+  EXPECT_TRUE(has(output_of("ip route show table 5270"), "mtu 1400 advmss 1302"));
+  EXPECT_TRUE(has(output_of("ip -6 route show table 5270"), "mtu 1390 advmss 1266"));
+  shell("ip link set x0 mtu 9000");
+  apply();
+  EXPECT_TRUE(has(output_of("ip route show table 5270"), "mtu 1400 advmss 1360"));
+  const std::string routes = output_of("ip -6 route show table 5270");
+  EXPECT_TRUE(has(routes, "mtu 1390 advmss 1330")) << routes;
+  EXPECT_FALSE(has(routes, "1266")) << routes;
+}
+
 TEST_F(KernelNetworkTest, TheSameAgainChangesNothing) {
   apply();
   const std::string before = state();
@@ -83,38 +149,48 @@ TEST_F(KernelNetworkTest, TheSameAgainChangesNothing) {
 
 TEST_F(KernelNetworkTest, FollowsChangesOfOwnershipAndMembership) {
   apply();
-  wanted.dvipas = {{kPlain, true}};
+  wanted.dvipas = {{kPlain, true}, {kPlain6, true}};
   KernelNetwork restarted;  // knows nothing of what the first one did
   ASSERT_TRUE(restarted.apply(wanted));
   const std::string now = state();
-  EXPECT_FALSE(has(now, "192.0.2.100")) << now;
+  EXPECT_FALSE(has(now, "192.0.2.100") || has(now, "2001:db8::100")) << now;
   EXPECT_TRUE(has(output_of("ip addr show dev v0"), "192.0.2.101/32")) << now;
-  wanted.dvipas = {{kPlain, false}};
+  EXPECT_TRUE(has(output_of("ip addr show dev v0"), "2001:db8::101/128")) << now;
+  wanted.dvipas = {{kPlain, false}, {kPlain6, false}};
   apply();
   EXPECT_FALSE(has(output_of("ip addr show dev v0"), "192.0.2.101/32"));
   EXPECT_TRUE(has(output_of("ip addr show dev testudo0"), "192.0.2.101/32"));
+  EXPECT_FALSE(has(output_of("ip addr show dev v0"), "2001:db8::101/128"));
+  EXPECT_TRUE(has(output_of("ip addr show dev testudo0"), "2001:db8::101/128"));
 }
 
 TEST_F(KernelNetworkTest, ClearLeavesNothing) {
-  const std::string before = output_of("ip rule; ip addr show dev v0");
+  const std::string before = output_of("ip rule; ip -6 rule; ip addr show dev v0; ip -6 route");
   apply();
   const auto done = host.clear(wanted);
   ASSERT_TRUE(done) << done.error().message;
-  EXPECT_EQ(output_of("ip rule; ip addr show dev v0"), before);
-  EXPECT_EQ(output_of("ip route show table 5270 2>/dev/null; nft list ruleset"), "");
+  EXPECT_EQ(output_of("ip rule; ip -6 rule; ip addr show dev v0; ip -6 route"), before);
+  EXPECT_EQ(output_of("ip route show table 5270 2>/dev/null; ip -6 route show table 5270 2>/dev/null"), "");
+  EXPECT_EQ(output_of("nft list ruleset"), "");
   EXPECT_TRUE(host.clear(wanted));
 }
 
 TEST_F(KernelNetworkTest, WithoutTheDaemonNothingLeavesADvipa) {
   apply();
-  EXPECT_TRUE(has(output_of("ip route get 192.0.2.1 from 192.0.2.100"), "dev testudo0"));
-  EXPECT_TRUE(has(output_of("ip route get 192.0.2.1 from 192.0.2.100 mark 0x7e57"), "dev v0"));
+  const std::string v4 = "ip route get 192.0.2.1 from 192.0.2.100",
+                    v6 = "ip route get 2001:db8::1 from 2001:db8::100";
+  for (const std::string& get : {v4, v6}) {
+    EXPECT_TRUE(has(output_of(get), "dev testudo0"));
+    EXPECT_TRUE(has(output_of(get + " mark 0x7e57"), "dev v0"));
+  }
   tun.reset();  // as if it had died
-  EXPECT_EQ(output_of("ip route get 192.0.2.1 from 192.0.2.100 2>/dev/null"), "");
-  EXPECT_TRUE(has(output_of("nft list table ip testudo"), "drop"));
+  for (const std::string& get : {v4, v6}) EXPECT_FALSE(has(output_of(get + " 2>/dev/null"), "dev v0"));
+  EXPECT_NE(std::system((v6 + " >/dev/null 2>&1").c_str()), 0);
+  const std::string rules = output_of("nft list table inet testudo");
+  EXPECT_TRUE(has(rules, "ip daddr @dvipas4 counter") && has(rules, "ip6 daddr @dvipas6 counter")) << rules;
   tun = std::move(*TunPort::open({.name = "testudo0", .mtu = 1400}));
   apply();
-  EXPECT_TRUE(has(output_of("ip route get 192.0.2.1 from 192.0.2.100"), "dev testudo0"));
+  for (const std::string& get : {v4, v6}) EXPECT_TRUE(has(output_of(get), "dev testudo0"));
 }
 
 TEST_F(KernelNetworkTest, StrictReversePathFilterBecomesLoose) {
@@ -136,8 +212,8 @@ TEST_F(KernelNetworkTest, TellsAboutInterfaces) {
   ASSERT_TRUE(v0);
   EXPECT_EQ(v0->mtu, 1500u);
   EXPECT_TRUE(v0->up);
-  ASSERT_EQ(v0->addresses.size(), 1u);
-  EXPECT_EQ(v0->addresses[0], (IpPrefix{IpAddress(0xc0000202), 24}));
+  const std::set<IpPrefix> addresses(v0->addresses.begin(), v0->addresses.end());
+  EXPECT_EQ(addresses, (std::set{IpPrefix{IpAddress(0xc0000202), 24}, {*IpAddress::parse("2001:db8::2"), 64}}));
   EXPECT_FALSE(host.interface("nosuch0"));
 }
 
@@ -146,20 +222,37 @@ TEST_F(KernelNetworkTest, SeesListenersComeAndGo) {
   const auto now = [&] { return *host.listening_ports("testudo0"); };
   EXPECT_TRUE(now().empty());
   {
-    const Descriptor own = listen_on(AF_INET, {kIpsec, 443});
-    const Descriptor any = listen_on(AF_INET, {IpAddress(), 80});
-    const Descriptor both = listen_on(AF_INET6, {IpAddress(), 8080});
-    const Descriptor v6 = listen_on(AF_INET6, {IpAddress(), 8081}, /*only_ipv6=*/true);
-    const Descriptor elsewhere = listen_on(AF_INET, {IpAddress(), 81});
+    const Descriptor own = listen_on({kIpsec, 443});
+    const Descriptor own6 = listen_on({kIpsec6, 444});
+    const Descriptor any = listen_on({kAny, 80});
+    const Descriptor both = listen_on({kAny6, 8080});
+    const Descriptor v6 = listen_on({kAny6, 8081}, /*only_ipv6=*/true);
+    const Descriptor elsewhere = listen_on({kAny, 81});
     set_option(elsewhere.get(), SOL_SOCKET, SO_BINDTODEVICE, "v0", 2);
-    const std::set<Listener> expected = {{kIpsec, 443}, {IpAddress(), 80}, {IpAddress(), 8080}};
+    const std::set<Listener> expected = {{kIpsec, 443}, {kIpsec6, 444}, {kAny, 80},
+                                         {kAny, 8080},  {kAny6, 8080},  {kAny6, 8081}};
     EXPECT_EQ(now(), expected);
   }
   EXPECT_TRUE(now().empty());
 }
 
+TEST(Listener, TruthTable) {
+  struct Row {
+    IpAddress listener, dvipa;
+    bool listens;
+  };
+  const Row rows[] = {
+      {kIpsec, kIpsec, true}, {kPlain, kIpsec, false}, {kAny, kIpsec, true},     {kAny6, kIpsec, false},
+      {kAny, kIpsec6, false}, {kAny6, kIpsec6, true},  {kIpsec6, kIpsec6, true}, {kPlain6, kIpsec6, false},
+  };
+  for (const Row& row : rows) {
+    EXPECT_EQ(listens_on({row.listener, 80}, row.dvipa), row.listens)
+        << row.listener.to_string() << ' ' << row.dvipa.to_string();
+  }
+}
+
 // A neighbour sees who answers for the DVIPA, and what of it the owner lets in.
-//   neighbour 192.0.2.1 ── n0 ════ v0 ── host
+//   neighbour 192.0.2.1, 2001:db8::1 ── v1 ════ v0 ── host
 struct KernelNetworkOnALink : KernelNetworkTest {
   TestNamespace neighbour;
   void SetUp() override {
@@ -167,19 +260,20 @@ struct KernelNetworkOnALink : KernelNetworkTest {
     KernelNetworkTest::SetUp();
     shell("ip link set v1 netns " + neighbour.by_path());
     neighbour.enter();
-    shell("ip addr add 192.0.2.1/24 dev v1 && ip link set v1 up");
+    shell("sysctl -q -w net.ipv6.conf.v1.accept_dad=0");
+    shell("ip addr add 192.0.2.1/24 dev v1 && ip addr add 2001:db8::1/64 dev v1 nodad && ip link set v1 up");
     home.enter();
     shell("ip link set v0 up");
   }
   /// Sends a datagram to the DVIPA; whether the host's UDP socket gets it.
   bool arrives(IpAddress dvipa, std::uint16_t port) {
     home.enter();
-    const Descriptor in(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
-    sockaddr_in to = to_socket_address({dvipa, port});
-    EXPECT_EQ(bind(in.get(), reinterpret_cast<sockaddr*>(&to), sizeof to), 0);
+    const Descriptor in(::socket(family_of(dvipa), SOCK_DGRAM | SOCK_CLOEXEC, 0));
+    const SocketAddress to({dvipa, port});
+    EXPECT_EQ(bind(in.get(), to.get(), to.size()), 0);
     neighbour.enter();
-    const Descriptor out(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
-    EXPECT_EQ(sendto(out.get(), "x", 1, 0, reinterpret_cast<sockaddr*>(&to), sizeof to), 1);
+    const Descriptor out(::socket(family_of(dvipa), SOCK_DGRAM | SOCK_CLOEXEC, 0));
+    EXPECT_EQ(sendto(out.get(), "x", 1, 0, to.get(), to.size()), 1);
     usleep(50'000);  // ARP too
     home.enter();
     char byte = 0;
@@ -189,30 +283,88 @@ struct KernelNetworkOnALink : KernelNetworkTest {
 
 TEST_F(KernelNetworkOnALink, OwnerLetsOnlyIkeAndEspInUdpIn) {
   apply();
-  EXPECT_TRUE(arrives(kIpsec, 500));
-  EXPECT_TRUE(arrives(kIpsec, 4500));
-  EXPECT_FALSE(arrives(kIpsec, 53));
-  EXPECT_FALSE(arrives(kPlain, 500));
+  for (const auto& [owned, other] : {std::pair{kIpsec, kPlain}, {kIpsec6, kPlain6}}) {
+    EXPECT_TRUE(arrives(owned, 500));
+    EXPECT_TRUE(arrives(owned, 4500));
+    EXPECT_FALSE(arrives(owned, 53));
+    EXPECT_FALSE(arrives(other, 500));
+  }
 }
 
-TEST_F(KernelNetworkOnALink, OnlyTheOwnerAnswersArp) {
+TEST_F(KernelNetworkOnALink, FragmentsOfIkeComeTogether) {
   apply();
-  arrives(kIpsec, 53);
-  arrives(kPlain, 53);
+  for (const IpAddress dvipa : {kIpsec, kIpsec6}) {
+    home.enter();
+    const Descriptor in(::socket(family_of(dvipa), SOCK_DGRAM | SOCK_CLOEXEC, 0));
+    const SocketAddress to({dvipa, 500});
+    ASSERT_EQ(bind(in.get(), to.get(), to.size()), 0);
+    neighbour.enter();
+    const Descriptor out(::socket(family_of(dvipa), SOCK_DGRAM | SOCK_CLOEXEC, 0));
+    std::array<char, 4000> data{};
+    ASSERT_EQ(sendto(out.get(), data.data(), data.size(), 0, to.get(), to.size()), 4000);
+    pollfd ready{.fd = in.get(), .events = POLLIN, .revents = 0};
+    EXPECT_EQ(poll(&ready, 1, 1000), 1);
+    EXPECT_EQ(recv(in.get(), data.data(), data.size(), MSG_DONTWAIT), 4000);
+  }
+}
+
+TEST_F(KernelNetworkOnALink, OnlyTheOwnerAnswersNeighbours) {
+  apply();
+  for (const IpAddress dvipa : {kIpsec, kPlain, kIpsec6, kPlain6}) arrives(dvipa, 53);
   neighbour.enter();
-  const std::string neighbours = output_of("ip neigh show dev v1");
+  const std::string neighbours = output_of("ip neigh show dev v1; ip -6 neigh show dev v1");
   EXPECT_TRUE(has(neighbours, "192.0.2.100 lladdr")) << neighbours;
+  EXPECT_TRUE(has(neighbours, "2001:db8::100 lladdr")) << neighbours;
   EXPECT_FALSE(has(neighbours, "192.0.2.101 lladdr")) << neighbours;
+  EXPECT_FALSE(has(neighbours, "2001:db8::101 lladdr")) << neighbours;
+}
+
+// A neighbour that knows the owner asks it alone whether it is still there: a solicitation to the DVIPA itself.
+TEST_F(KernelNetworkOnALink, OwnerAnswersANeighbourThatProbesIt) {
+  apply();
+  arrives(kIpsec6, 53);
+  neighbour.enter();
+  const std::string mac = output_of("ip -6 neigh show 2001:db8::100 dev v1 | cut -d' ' -f3");
+  shell("ip neigh replace 2001:db8::100 dev v1 nud probe lladdr " + mac.substr(0, mac.find('\n')));
+  std::string state;
+  for (int i = 0; i < 50 && !has(state, "REACHABLE"); ++i) {
+    usleep(20'000);
+    state = output_of("ip -6 neigh show 2001:db8::100 dev v1");
+  }
+  EXPECT_TRUE(has(state, "REACHABLE")) << state;
+}
+
+// A host that has the DVIPA on its TUN only, and sends from it (as the daemon does), finds its neighbours.
+TEST_F(KernelNetworkOnALink, TargetFindsNeighboursWithoutSpeakingForTheDvipa) {
+  apply();
+  neighbour.enter();
+  const Descriptor in(::socket(AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  const SocketAddress at({*IpAddress::parse("2001:db8::1"), 4500});
+  ASSERT_EQ(bind(in.get(), at.get(), at.size()), 0);
+  home.enter();
+  const Descriptor out(::socket(AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  set_option(out.get(), SOL_SOCKET, SO_MARK, static_cast<int>(kOwnMark));
+  const SocketAddress from({kPlain6, 4500});
+  ASSERT_EQ(bind(out.get(), from.get(), from.size()), 0);
+  ASSERT_EQ(sendto(out.get(), "x", 1, 0, at.get(), at.size()), 1);
+  pollfd ready{.fd = in.get(), .events = POLLIN, .revents = 0};
+  EXPECT_EQ(poll(&ready, 1, 3000), 1);
+  neighbour.enter();
+  EXPECT_FALSE(has(output_of("ip -6 neigh show dev v1"), "2001:db8::101 lladdr"));
 }
 
 TEST_F(KernelNetworkOnALink, NewOwnerIsAnnounced) {
   neighbour.enter();
-  shell("ip neigh add 192.0.2.100 lladdr 02:00:00:00:00:99 dev v1 nud stale");  // the former owner
+  for (const char* dvipa : {"192.0.2.100", "2001:db8::100"}) {  // the former owner
+    shell(std::string("ip neigh add ") + dvipa + " lladdr 02:00:00:00:00:99 dev v1 nud stale");
+  }
   home.enter();
   apply();
-  const std::string mac = output_of("cat /sys/class/net/v0/address 2>/dev/null || true");
   neighbour.enter();
-  EXPECT_FALSE(has(output_of("ip neigh show 192.0.2.100 dev v1"), "02:00:00:00:00:99")) << mac;
+  for (const char* dvipa : {"192.0.2.100", "2001:db8::100"}) {
+    const std::string known = output_of(std::string("ip neigh show ") + dvipa + " dev v1");
+    EXPECT_TRUE(has(known, "lladdr") && !has(known, "02:00:00:00:00:99")) << known;
+  }
 }
 
 }  // namespace

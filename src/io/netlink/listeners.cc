@@ -13,7 +13,6 @@
 #include <array>
 #include <cerrno>
 #include <cstring>
-#include <optional>
 #include <vector>
 
 #include "io/descriptor.h"
@@ -47,16 +46,19 @@ bool only_ipv6(const nlmsghdr* h) {
   return false;
 }
 
-/// The IPv4 address that the socket takes connections for, if any.
-std::optional<IpAddress> ipv4_of(const nlmsghdr* h) {
+void add_listeners(const nlmsghdr* h, std::set<Listener>& found) {
   const auto* m = static_cast<const inet_diag_msg*>(NLMSG_DATA(h));
-  const auto* s = m->id.idiag_src;
-  if (m->idiag_family == AF_INET) return IpAddress(ntohl(s[0]));
-  if (s[0] != 0 || s[1] != 0 || only_ipv6(h)) return std::nullopt;
-  const bool wildcard = s[2] == 0 && s[3] == 0;
-  const bool mapped = s[2] == htonl(0xffff);  // ::ffff:192.0.2.1
-  if (!wildcard && !mapped) return std::nullopt;
-  return IpAddress(ntohl(s[3]));
+  const std::uint16_t port = ntohs(m->id.idiag_sport);
+  const IpAddress any_v4(0);
+  if (m->idiag_family == AF_INET) {
+    found.insert({IpAddress(ntohl(m->id.idiag_src[0])), port});
+    return;
+  }
+  std::array<std::uint8_t, 16> bytes;
+  std::memcpy(bytes.data(), m->id.idiag_src, bytes.size());
+  const IpAddress address(bytes);  // a v4-mapped one is the IPv4 address that the socket takes connections for
+  found.insert({address, port});
+  if (address.is_v6() && address.is_unspecified() && !only_ipv6(h)) found.insert({any_v4, port});
 }
 
 /// Reads one answer of a dump into `found`; false: it was the last.
@@ -71,7 +73,7 @@ Result<bool> read_part(int fd, unsigned tun, std::vector<std::uint8_t>& buffer, 
     }
     const auto* m = static_cast<const inet_diag_msg*>(NLMSG_DATA(h));
     if (m->id.idiag_if != 0 && m->id.idiag_if != tun) continue;
-    if (const auto address = ipv4_of(h)) found.insert({*address, ntohs(m->id.idiag_sport)});
+    add_listeners(h, found);
   }
   return true;
 }

@@ -10,7 +10,7 @@
 
 namespace testudo::io {
 
-/// IPv4 sockets, and IPv6 ones that take IPv4 too. Without those that are bound to another interface than `tun`.
+/// Of both families. Without those that are bound to another interface than `tun`.
 Result<std::set<Listener>> listening_tcp(const std::string& tun);
 
 }  // namespace testudo::io

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "io/netlink/route_socket.h"
 
-#include <arpa/inet.h>
 #include <linux/fib_rules.h>
+#include <linux/if_addr.h>
 #include <linux/rtnetlink.h>
 #include <net/if.h>
 #include <netlink/route/addr.h>
@@ -10,7 +10,8 @@
 #include <netlink/route/route.h>
 #include <netlink/route/rule.h>
 
-#include <cstring>
+#include "io/netlink/interface_sysctls.h"
+#include "io/socket_address.h"
 
 namespace testudo::io {
 namespace {
@@ -29,19 +30,25 @@ using Route = std::unique_ptr<rtnl_route, Call<rtnl_route_put>>;
 using Cache = std::unique_ptr<nl_cache, Call<nl_cache_free>>;
 using Link = std::unique_ptr<rtnl_link, Call<rtnl_link_put>>;
 
+constexpr std::uint32_t kForever = 0xffffffff;  // seconds, of an address
+
 Addr host_address(IpAddress a) {
-  const std::uint32_t wire = htonl(a.value());
-  Addr out(nl_addr_build(AF_INET, &wire, sizeof wire));
-  nl_addr_set_prefixlen(out.get(), 32);
+  const std::string bytes = a.to_bytes();
+  Addr out(nl_addr_build(family_of(a), bytes.data(), bytes.size()));
+  nl_addr_set_prefixlen(out.get(), a.bits());
   return out;
 }
 
-IpAddress to_address(nl_addr* a) {
-  if (a == nullptr || nl_addr_get_family(a) != AF_INET || nl_addr_get_len(a) != 4) return {};
-  std::uint32_t wire = 0;
-  std::memcpy(&wire, nl_addr_get_binary_addr(a), sizeof wire);
-  return IpAddress(ntohl(wire));
+/// 0.0.0.0 or :: for none.
+IpAddress address_from(nl_addr* a, int family) {
+  if (a != nullptr && nl_addr_get_len(a) != 0) {
+    const auto* bytes = static_cast<const char*>(nl_addr_get_binary_addr(a));
+    if (const auto address = IpAddress::from_bytes({bytes, nl_addr_get_len(a)})) return *address;
+  }
+  return family == AF_INET ? IpAddress(0) : IpAddress();
 }
+
+std::string host_prefix(IpAddress a) { return IpPrefix{a, a.bits()}.to_string(); }
 
 /// Zero, or an error that means "already so", is success.
 Result<void> check(int status, int fine, const std::string& what) {
@@ -59,12 +66,17 @@ InterfaceAddr interface_address(int interface, IpAddress address) {
   InterfaceAddr a(rtnl_addr_alloc());
   rtnl_addr_set_ifindex(a.get(), interface);
   rtnl_addr_set_local(a.get(), host_address(address).get());
+  if (address.is_v6()) {
+    rtnl_addr_set_flags(a.get(), IFA_F_NODAD | IFA_F_NOPREFIXROUTE);
+    rtnl_addr_set_valid_lifetime(a.get(), kForever);
+    rtnl_addr_set_preferred_lifetime(a.get(), 0);
+  }
   return a;
 }
 
 Rule make_rule(const RoutingRule& r) {
   Rule rule(rtnl_rule_alloc());
-  rtnl_rule_set_family(rule.get(), AF_INET);
+  rtnl_rule_set_family(rule.get(), family_of(r.source));
   rtnl_rule_set_prio(rule.get(), r.preference);
   rtnl_rule_set_action(rule.get(), FR_ACT_TO_TBL);
   rtnl_rule_set_table(rule.get(), r.table);
@@ -76,12 +88,12 @@ Rule make_rule(const RoutingRule& r) {
   return rule;
 }
 
-Route make_default_route(std::uint32_t table, std::uint8_t type, std::uint8_t scope) {
+Route make_default_route(int family, std::uint32_t table, std::uint8_t type, std::uint8_t scope) {
   Route route(rtnl_route_alloc());
   nl_addr* any = nullptr;
-  nl_addr_parse("default", AF_INET, &any);
+  nl_addr_parse("default", family, &any);
   const Addr destination(any);
-  rtnl_route_set_family(route.get(), AF_INET);
+  rtnl_route_set_family(route.get(), static_cast<std::uint8_t>(family));
   rtnl_route_set_dst(route.get(), destination.get());
   rtnl_route_set_table(route.get(), table);
   rtnl_route_set_type(route.get(), type);
@@ -90,16 +102,18 @@ Route make_default_route(std::uint32_t table, std::uint8_t type, std::uint8_t sc
   return route;
 }
 
-Route interface_route(std::uint32_t table, int interface) {
-  Route route = make_default_route(table, RTN_UNICAST, RT_SCOPE_LINK);
+Route interface_route(int family, std::uint32_t table, int interface, RouteMetrics metrics = {}) {
+  Route route = make_default_route(family, table, RTN_UNICAST, RT_SCOPE_LINK);
+  if (metrics.mtu != 0) rtnl_route_set_metric(route.get(), RTAX_MTU, metrics.mtu);
+  if (metrics.mss != 0) rtnl_route_set_metric(route.get(), RTAX_ADVMSS, metrics.mss);
   rtnl_nexthop* hop = rtnl_route_nh_alloc();  // the route owns it from here on
   rtnl_route_nh_set_ifindex(hop, interface);
   rtnl_route_add_nexthop(route.get(), hop);
   return route;
 }
 
-Route blackhole_route(std::uint32_t table, std::uint32_t metric) {
-  Route route = make_default_route(table, RTN_BLACKHOLE, RT_SCOPE_UNIVERSE);
+Route blackhole_route(int family, std::uint32_t table, std::uint32_t metric) {
+  Route route = make_default_route(family, table, RTN_BLACKHOLE, RT_SCOPE_UNIVERSE);
   rtnl_route_set_priority(route.get(), metric);
   return route;
 }
@@ -122,7 +136,7 @@ Result<bool> RouteSocket::add_address(int interface, IpAddress address) {
       rtnl_addr_add(socket_.get(), interface_address(interface, address).get(), NLM_F_CREATE | NLM_F_EXCL);
   if (status == -NLE_EXIST) return false;
   if (status < 0) {
-    return fail("cannot add " + address.to_string() + "/32 to " + interface_name(interface) + ": " +
+    return fail("cannot add " + host_prefix(address) + " to " + interface_name(interface) + ": " +
                 nl_geterror(status) + "; CAP_NET_ADMIN is needed");
   }
   return true;
@@ -130,24 +144,32 @@ Result<bool> RouteSocket::add_address(int interface, IpAddress address) {
 
 Result<void> RouteSocket::remove_address(int interface, IpAddress address) {
   return check(rtnl_addr_delete(socket_.get(), interface_address(interface, address).get(), 0), NLE_NOADDR,
-               "cannot remove " + address.to_string() + "/32 from " + interface_name(interface));
+               "cannot remove " + host_prefix(address) + " from " + interface_name(interface));
 }
 
 Result<std::set<RoutingRule>> RouteSocket::rules(std::uint32_t first, std::uint32_t last) {
+  std::set<RoutingRule> found;
+  if (auto done = add_rules(AF_INET, first, last, found); !done) return tl::unexpected(done.error());
+  if (!has_ipv6()) return found;
+  if (auto done = add_rules(AF_INET6, first, last, found); !done) return tl::unexpected(done.error());
+  return found;
+}
+
+Result<void> RouteSocket::add_rules(int family, std::uint32_t first, std::uint32_t last,
+                                    std::set<RoutingRule>& found) {
   nl_cache* raw = nullptr;
-  if (const int status = rtnl_rule_alloc_cache(socket_.get(), AF_INET, &raw); status < 0) {
+  if (const int status = rtnl_rule_alloc_cache(socket_.get(), family, &raw); status < 0) {
     return fail(std::string("cannot list the routing rules: ") + nl_geterror(status));
   }
   const Cache cache(raw);
-  std::set<RoutingRule> found;
   for (nl_object* o = nl_cache_get_first(cache.get()); o != nullptr; o = nl_cache_get_next(o)) {
     auto* rule = reinterpret_cast<rtnl_rule*>(o);
     const std::uint32_t preference = rtnl_rule_get_prio(rule);
     if (preference < first || preference > last) continue;
-    found.insert(
-        {preference, rtnl_rule_get_mark(rule), to_address(rtnl_rule_get_src(rule)), rtnl_rule_get_table(rule)});
+    found.insert({preference, rtnl_rule_get_mark(rule), address_from(rtnl_rule_get_src(rule), family),
+                  rtnl_rule_get_table(rule)});
   }
-  return found;
+  return {};
 }
 
 Result<void> RouteSocket::add_rule(const RoutingRule& rule) {
@@ -160,23 +182,26 @@ Result<void> RouteSocket::remove_rule(const RoutingRule& rule) {
                "cannot remove routing rule " + std::to_string(rule.preference));
 }
 
-Result<void> RouteSocket::set_default_route(std::uint32_t table, int interface) {
-  return check(rtnl_route_add(socket_.get(), interface_route(table, interface).get(), NLM_F_CREATE | NLM_F_REPLACE),
-               NLE_EXIST, "cannot set the default route by " + interface_name(interface) + in_table(table));
+Result<void> RouteSocket::set_default_route(int family, std::uint32_t table, int interface, RouteMetrics metrics) {
+  const Route route = interface_route(family, table, interface, metrics);
+  return check(rtnl_route_add(socket_.get(), route.get(), NLM_F_CREATE | NLM_F_REPLACE), NLE_EXIST,
+               "cannot set the default route by " + interface_name(interface) + in_table(table));
 }
 
-Result<void> RouteSocket::set_blackhole(std::uint32_t table, std::uint32_t metric) {
-  return check(rtnl_route_add(socket_.get(), blackhole_route(table, metric).get(), NLM_F_CREATE | NLM_F_REPLACE),
-               NLE_EXIST, "cannot set the blackhole route" + in_table(table));
+Result<void> RouteSocket::set_blackhole(int family, std::uint32_t table, std::uint32_t metric) {
+  const Route route = blackhole_route(family, table, metric);
+  return check(rtnl_route_add(socket_.get(), route.get(), NLM_F_CREATE | NLM_F_REPLACE), NLE_EXIST,
+               "cannot set the blackhole route" + in_table(table));
 }
 
-Result<void> RouteSocket::remove_blackhole(std::uint32_t table, std::uint32_t metric) {
-  return check(rtnl_route_delete(socket_.get(), blackhole_route(table, metric).get(), 0), NLE_OBJ_NOTFOUND,
+Result<void> RouteSocket::remove_blackhole(int family, std::uint32_t table, std::uint32_t metric) {
+  return check(rtnl_route_delete(socket_.get(), blackhole_route(family, table, metric).get(), 0), NLE_OBJ_NOTFOUND,
                "cannot remove the blackhole route" + in_table(table));
 }
 
-Result<void> RouteSocket::remove_default_route(std::uint32_t table, int interface) {
-  return check(rtnl_route_delete(socket_.get(), interface_route(table, interface).get(), 0), NLE_OBJ_NOTFOUND,
+Result<void> RouteSocket::remove_default_route(int family, std::uint32_t table, int interface) {
+  return check(rtnl_route_delete(socket_.get(), interface_route(family, table, interface).get(), 0),
+               NLE_OBJ_NOTFOUND,
                "cannot remove the default route by " + interface_name(interface) + in_table(table));
 }
 
@@ -197,9 +222,11 @@ Result<InterfaceInfo> RouteSocket::interface(const std::string& name) {
   const Cache cache(raw);
   for (nl_object* o = nl_cache_get_first(cache.get()); o != nullptr; o = nl_cache_get_next(o)) {
     auto* a = reinterpret_cast<rtnl_addr*>(o);
-    if (rtnl_addr_get_ifindex(a) != info.index || rtnl_addr_get_family(a) != AF_INET) continue;
+    const int family = rtnl_addr_get_family(a);
+    if (rtnl_addr_get_ifindex(a) != info.index || (family != AF_INET && family != AF_INET6)) continue;
+    if (family == AF_INET6 && rtnl_addr_get_scope(a) == RT_SCOPE_LINK) continue;
     info.addresses.push_back(
-        {to_address(rtnl_addr_get_local(a)), static_cast<std::uint8_t>(rtnl_addr_get_prefixlen(a))});
+        {address_from(rtnl_addr_get_local(a), family), static_cast<std::uint8_t>(rtnl_addr_get_prefixlen(a))});
   }
   return info;
 }

@@ -6,14 +6,16 @@
 #include <net/if.h>
 #include <net/if_arp.h>
 #include <netinet/in.h>
+#include <sys/epoll.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #include <algorithm>
+#include <cerrno>
+#include <utility>
 
 #include "base/check.h"
 #include "io/raw/tap_filter.h"
-#include "io/socket_address.h"
 #include "io/virtio_header.h"
 
 namespace testudo::io {
@@ -23,28 +25,36 @@ constexpr std::size_t kPacketMax = 65536;  // bytes, of a super-segment
 constexpr std::uint32_t kHeaders = sizeof(VirtioHeader) + kEthernetHeaderSize;
 constexpr std::size_t kSendBatch = 64;  // packets in one sendmmsg()
 
-Result<void> attach(int fd, std::span<const IpAddress> owned) {
-  std::vector<sock_filter> code = tap_filter(owned);
+Result<void> attach(int fd, std::vector<sock_filter> code) {
+  if (code.size() > BPF_MAXINSNS) {
+    return fail("the owned IPv6 DVIPAs lie in too many networks for one packet filter; take them from fewer /96");
+  }
   const sock_fprog program{static_cast<unsigned short>(code.size()), code.data()};
   if (!set_option(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program)) {
-    return fail(system_error("cannot set the packet filter for " + std::to_string(owned.size()) + " DVIPAs"));
+    return fail(system_error("cannot set the packet filter for the owned DVIPAs"));
   }
   return {};
 }
 
-// Bound last: with protocol 0 the socket gets nothing before its filter is in place.
-Result<Descriptor> open_tap(const RawPort::Options& o) {
-  const unsigned index = if_nametoindex(o.device.c_str());
-  if (index == 0) return fail(system_error("network interface " + o.device + "; name one that `ip link` lists"));
-  // SOCK_RAW, because SOCK_DGRAM has no PACKET_VNET_HDR.
+Result<unsigned> ethernet_index(int fd, const std::string& device) {
+  const unsigned index = if_nametoindex(device.c_str());
+  if (index == 0) return fail(system_error("network interface " + device + "; name one that `ip link` lists"));
+  ifreq r{};
+  device.copy(r.ifr_name, IFNAMSIZ - 1);
+  if (ioctl(fd, SIOCGIFHWADDR, &r) != 0 || r.ifr_hwaddr.sa_family != ARPHRD_ETHER) {
+    return fail("network interface " + device + " is no Ethernet interface; DVIPAs need one");
+  }
+  return index;
+}
+
+// Bound last: with protocol 0 the socket gets nothing before its filter is in place. SOCK_RAW, because SOCK_DGRAM
+// has no PACKET_VNET_HDR. One for each protocol and none for all: those would see packets before tc's filters do.
+Result<Descriptor> open_tap(const RawPort::Options& o, std::uint16_t protocol, std::vector<sock_filter> filter) {
   Descriptor tap(::socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   if (!tap.open()) return fail(system_error("cannot create a packet socket; CAP_NET_RAW is needed"));
-  ifreq r{};
-  o.device.copy(r.ifr_name, IFNAMSIZ - 1);
-  if (ioctl(tap.get(), SIOCGIFHWADDR, &r) != 0 || r.ifr_hwaddr.sa_family != ARPHRD_ETHER) {
-    return fail("network interface " + o.device + " is no Ethernet interface; DVIPAs need one");
-  }
-  if (auto done = attach(tap.get(), {}); !done) return tl::unexpected(done.error());
+  const auto index = ethernet_index(tap.get(), o.device);
+  if (!index) return tl::unexpected(index.error());
+  if (auto done = attach(tap.get(), std::move(filter)); !done) return tl::unexpected(done.error());
   const int size = static_cast<int>(o.socket_buffer);
   if (!set_option(tap.get(), SOL_SOCKET, SO_RCVBUFFORCE, size)) set_option(tap.get(), SOL_SOCKET, SO_RCVBUF, size);
   if (!set_option(tap.get(), SOL_PACKET, PACKET_VNET_HDR, 1) ||
@@ -53,17 +63,19 @@ Result<Descriptor> open_tap(const RawPort::Options& o) {
   }
   sockaddr_ll address{};
   address.sll_family = AF_PACKET;
-  address.sll_protocol = htons(ETH_P_IP);
-  address.sll_ifindex = static_cast<int>(index);
+  address.sll_protocol = htons(protocol);
+  address.sll_ifindex = static_cast<int>(*index);
   if (bind(tap.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
     return fail(system_error("cannot bind a packet socket to " + o.device));
   }
   return tap;
 }
 
-Result<Descriptor> open_out(const RawPort::Options& o) {
-  Descriptor out(::socket(AF_INET, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, IPPROTO_RAW));  // implies IP_HDRINCL
-  if (!out.open()) return fail(system_error("cannot create a raw IPv4 socket; CAP_NET_RAW is needed"));
+// IPPROTO_RAW implies IP_HDRINCL and IPV6_HDRINCL.
+Result<Descriptor> open_out(const RawPort::Options& o, int family) {
+  Descriptor out(::socket(family, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, IPPROTO_RAW));
+  if (!out.open() && family == AF_INET6 && errno == EAFNOSUPPORT) return out;
+  if (!out.open()) return fail(system_error("cannot create a raw IP socket; CAP_NET_RAW is needed"));
   const int size = static_cast<int>(o.socket_buffer);
   if (!set_option(out.get(), SOL_SOCKET, SO_SNDBUFFORCE, size)) set_option(out.get(), SOL_SOCKET, SO_SNDBUF, size);
   if (o.mark != 0 && !set_option(out.get(), SOL_SOCKET, SO_MARK, static_cast<int>(o.mark))) {
@@ -72,27 +84,62 @@ Result<Descriptor> open_out(const RawPort::Options& o) {
   return out;
 }
 
-/// The destination in an IPv4 header that may be spread over head and body.
+Result<Descriptor> watch_both(std::span<const Descriptor> taps) {
+  Descriptor both(epoll_create1(EPOLL_CLOEXEC));
+  if (!both.open()) return fail(system_error("cannot create an epoll descriptor"));
+  for (const Descriptor& tap : taps) {
+    epoll_event readable{.events = EPOLLIN, .data = {}};
+    if (epoll_ctl(both.get(), EPOLL_CTL_ADD, tap.get(), &readable) != 0) {
+      return fail(system_error("cannot watch a packet socket"));
+    }
+  }
+  return both;
+}
+
+/// A byte of a packet that may be spread over head and body.
+std::uint8_t byte_of(const wire::Outgoing& o, std::size_t at) {
+  return at < o.head_size ? o.head[at] : o.body[at - o.head_size];
+}
+
+bool is_v4(const wire::Outgoing& o) { return byte_of(o, 0) >> 4 == 4; }
+
 IpAddress destination_of(const wire::Outgoing& o) {
+  std::array<std::uint8_t, 16> bytes{};
+  if (!is_v4(o)) {
+    for (std::size_t i = 0; i < 16; ++i) bytes[i] = byte_of(o, 24 + i);
+    return IpAddress(bytes);
+  }
   std::uint32_t value = 0;
-  for (std::size_t i = 16; i < 20; ++i)
-    value = value << 8 | (i < o.head_size ? o.head[i] : o.body[i - o.head_size]);
+  for (std::size_t i = 16; i < 20; ++i) value = value << 8 | byte_of(o, i);
   return IpAddress(value);
 }
 
 }  // namespace
 
-Result<std::unique_ptr<RawPort>> RawPort::open(const Options& options) {
-  auto tap = open_tap(options);
-  if (!tap) return tl::unexpected(tap.error());
-  auto out = open_out(options);
-  if (!out) return tl::unexpected(out.error());
-  return std::unique_ptr<RawPort>(new RawPort(std::move(*tap), std::move(*out), options.receive_buffers));
+Result<RawPort::Sockets> RawPort::open_sockets(const Options& options) {
+  Sockets s;
+  const auto put = [](Descriptor& where, Result<Descriptor> opened) -> Result<void> {
+    if (!opened) return tl::unexpected(opened.error());
+    where = std::move(*opened);
+    return {};
+  };
+  for (auto done : {put(s.taps[kV4], open_tap(options, ETH_P_IP, tap_filter_v4({}))),
+                    put(s.taps[kV6], open_tap(options, ETH_P_IPV6, tap_filter_v6({}))),
+                    put(s.out[kV4], open_out(options, AF_INET)), put(s.out[kV6], open_out(options, AF_INET6)),
+                    put(s.ready, watch_both(s.taps))}) {
+    if (!done) return tl::unexpected(done.error());
+  }
+  return s;
 }
 
-RawPort::RawPort(Descriptor tap, Descriptor out, std::size_t buffers)
-    : tap_(std::move(tap)),
-      out_(std::move(out)),
+Result<std::unique_ptr<RawPort>> RawPort::open(const Options& options) {
+  auto sockets = open_sockets(options);
+  if (!sockets) return tl::unexpected(sockets.error());
+  return std::unique_ptr<RawPort>(new RawPort(std::move(*sockets), options.receive_buffers));
+}
+
+RawPort::RawPort(Sockets sockets, std::size_t buffers)
+    : sockets_(std::move(sockets)),
       memory_(new std::uint8_t[buffers * kPacketMax]),
       headers_(buffers),
       received_(buffers),
@@ -115,64 +162,86 @@ Result<void> RawPort::set_addresses(std::span<const IpAddress> owned) {
     return fail(std::to_string(owned.size()) + " owned DVIPAs are more than the " + std::to_string(kAddressesMax) +
                 " that one host can own");
   }
-  return attach(tap_.get(), owned);
+  if (auto done = attach(sockets_.taps[kV4].get(), tap_filter_v4(owned)); !done) return done;
+  return attach(sockets_.taps[kV6].get(), tap_filter_v6(owned));
 }
 
 std::size_t RawPort::receive(std::span<wire::Packet> out) {
-  const auto room = static_cast<unsigned>(std::min(out.size(), received_.size()));
-  const int got = recvmmsg(tap_.get(), received_.data(), room, MSG_DONTWAIT, nullptr);
+  out = out.first(std::min(out.size(), received_.size()));
   std::size_t n = 0;
-  for (int i = 0; i < got; ++i) {
-    const auto index = static_cast<std::size_t>(i);
-    const VirtioHeader& header = headers_[index];
-    const bool tcp = (header.gso_type & ~VirtioHeader::kGsoEcn) == VirtioHeader::kGsoTcp4;
-    const bool usable = header.gso_type == VirtioHeader::kGsoNone || tcp;
-    if (received_[index].msg_len <= kHeaders) continue;
-    counters_.trains_in.add();
-    if (!usable) {
-      unusable_.add();
-      continue;
-    }
-    if (++train_ == 0) train_ = 1;
-    wire::Packet& packet = out[n++] = {};
-    packet.data = memory_.get() + index * kPacketMax;
-    packet.size = received_[index].msg_len - kHeaders;
-    packet.train = train_;
-    packet.segment_size = tcp ? header.segment_size : std::uint16_t{0};
-    packet.checksum_missing = (header.flags & VirtioHeader::kNeedsChecksum) != 0;
-    counters_.bytes_in.add(packet.size);
-  }
+  const std::size_t used = read(sockets_.taps[turn_], 0, out, n);
+  turn_ = 1 - turn_;  // neither version starves the other
+  if (used < out.size()) read(sockets_.taps[turn_], used, out, n);
   counters_.packets_in.add(n);
   return n;
 }
 
+std::size_t RawPort::read(const Descriptor& tap, std::size_t first, std::span<wire::Packet> out,
+                          std::size_t& taken) {
+  const auto room = static_cast<unsigned>(out.size() - first);
+  const int got = recvmmsg(tap.get(), &received_[first], room, MSG_DONTWAIT, nullptr);
+  const std::size_t end = first + static_cast<std::size_t>(std::max(got, 0));
+  for (std::size_t i = first; i < end; ++i) {
+    if (received_[i].msg_len <= kHeaders) continue;
+    const std::span bytes(memory_.get() + i * kPacketMax, received_[i].msg_len - kHeaders);
+    if (!usable(i, bytes)) continue;
+    if (++train_ == 0) train_ = 1;
+    wire::Packet& packet = out[taken++] = {};
+    packet.data = bytes.data();
+    packet.size = static_cast<std::uint32_t>(bytes.size());
+    packet.train = train_;
+    packet.segment_size =
+        headers_[i].gso_type == VirtioHeader::kGsoNone ? std::uint16_t{0} : headers_[i].segment_size;
+    packet.checksum_missing = (headers_[i].flags & VirtioHeader::kNeedsChecksum) != 0;
+    counters_.bytes_in.add(packet.size);
+  }
+  return end - first;
+}
+
+bool RawPort::usable(std::size_t buffer, std::span<const std::uint8_t> packet) {
+  counters_.trains_in.add();
+  if (packet[0] >> 4 == 6 && left_to_the_kernel(packet)) return false;
+  switch (headers_[buffer].super_segment()) {
+    case VirtioHeader::kGsoNone:
+    case VirtioHeader::kGsoTcp4:
+    case VirtioHeader::kGsoTcp6:
+    case VirtioHeader::kGsoUdp:
+      return true;
+    default:
+      unusable_.add();
+      return false;
+  }
+}
+
 void RawPort::send(std::span<const wire::Outgoing> burst) {
   while (!burst.empty()) {
-    const std::size_t n = std::min(burst.size(), kSendBatch);
-    for (std::size_t i = 0; i < n; ++i) prepare(i, burst[i]);
-    transmit(burst.first(n));
+    const bool v4 = is_v4(burst.front());
+    std::size_t n = 0;
+    for (; n < std::min(burst.size(), kSendBatch) && is_v4(burst[n]) == v4; ++n) prepare(n, burst[n]);
+    transmit(v4 ? kV4 : kV6, burst.first(n));
     burst = burst.subspan(n);
   }
 }
 
 void RawPort::prepare(std::size_t index, const wire::Outgoing& packet) {
-  CHECK(packet.segment_size == 0 && packet.size() >= 20);
+  CHECK(packet.segment_size == 0 && packet.size() >= (is_v4(packet) ? 20 : 40));
   iovec* pieces = &sending_pieces_[2 * index];
   pieces[0] = {const_cast<std::uint8_t*>(packet.head.data()), packet.head_size};
   pieces[1] = {const_cast<std::uint8_t*>(packet.body), packet.body_size};
-  destinations_[index] = to_socket_address({destination_of(packet), 0});
+  destinations_[index] = SocketAddress({destination_of(packet), 0});
   msghdr& m = sending_[index].msg_hdr;
   m = {};
-  m.msg_name = &destinations_[index];
-  m.msg_namelen = sizeof(sockaddr_in);
+  m.msg_name = destinations_[index].get();
+  m.msg_namelen = destinations_[index].size();
   m.msg_iov = pieces;
   m.msg_iovlen = 2;
 }
 
-void RawPort::transmit(std::span<const wire::Outgoing> batch) {
+void RawPort::transmit(Version version, std::span<const wire::Outgoing> batch) {
+  const int out = sockets_.out[version].get();
   std::size_t done = 0;
   while (done < batch.size()) {
-    const int n = sendmmsg(out_.get(), &sending_[done], static_cast<unsigned>(batch.size() - done), MSG_DONTWAIT);
+    const int n = sendmmsg(out, &sending_[done], static_cast<unsigned>(batch.size() - done), MSG_DONTWAIT);
     if (n <= 0) {
       counters_.send_failed.add();
       ++done;

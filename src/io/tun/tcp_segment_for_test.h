@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// TCP segments for tests of the TUN port.
+// TCP segments over IPv4 and IPv6 for tests of the TUN and raw ports.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <vector>
 
@@ -14,22 +15,45 @@ inline void put_be(std::uint8_t* p, std::size_t size, std::uint64_t value) {
   for (std::size_t i = size; i-- > 0; value >>= 8) p[i] = static_cast<std::uint8_t>(value);
 }
 
-inline std::uint32_t get_be32(const std::uint8_t* p) {
-  return std::uint32_t{p[0]} << 24 | std::uint32_t{p[1]} << 16 | std::uint32_t{p[2]} << 8 | p[3];
+inline std::uint32_t get_be(const std::uint8_t* p, std::size_t size) {
+  std::uint32_t value = 0;
+  for (std::size_t i = 0; i < size; ++i) value = value << 8 | p[i];
+  return value;
 }
 
-/// Of the pseudo header of an IPv4 packet; `size`: bytes after its 20 bytes of IP header.
+inline bool is_v4(const std::uint8_t* ip) { return ip[0] >> 4 == 4; }
+/// Bytes of the IP header, without options or extension headers.
+inline std::size_t ip_size(const std::uint8_t* ip) { return is_v4(ip) ? 20 : 40; }
+/// Bytes of IP and TCP header.
+inline std::size_t headers_size(const std::uint8_t* ip) { return ip_size(ip) + ip[ip_size(ip) + 12] / 16 * 4u; }
+inline std::uint8_t protocol(const std::uint8_t* ip) { return is_v4(ip) ? ip[9] : ip[6]; }
+
+/// Of the pseudo header of a packet; `size`: bytes after its IP header.
 inline wire::ChecksumSum pseudo_sum(const std::uint8_t* ip, std::size_t size) {
-  return wire::pseudo_header_sum(IpAddress(get_be32(ip + 12)), IpAddress(get_be32(ip + 16)), ip[9], size);
+  const auto v6 = [ip](std::size_t at) { return IpAddress(std::span<const std::uint8_t, 16>(ip + at, 16)); };
+  const IpAddress source = is_v4(ip) ? IpAddress(get_be(ip + 12, 4)) : v6(8);
+  const IpAddress destination = is_v4(ip) ? IpAddress(get_be(ip + 16, 4)) : v6(24);
+  return wire::pseudo_header_sum(source, destination, protocol(ip), size);
 }
 
-/// Writes both checksums of an IPv4 TCP packet without IP options.
+/// Writes the length of an IP packet.
+inline void set_length(std::vector<std::uint8_t>& p) {
+  if (is_v4(p.data()))
+    put_be(&p[2], 2, p.size());
+  else
+    put_be(&p[4], 2, p.size() - 40);
+}
+
+/// Writes the checksums of a TCP packet without IP options.
 inline void complete_checksums(std::vector<std::uint8_t>& p) {
-  put_be(&p[10], 2, 0);
-  put_be(&p[10], 2, wire::checksum({p.data(), 20}));
-  put_be(&p[36], 2, 0);
-  const std::span<const std::uint8_t> tcp(p.data() + 20, p.size() - 20);
-  put_be(&p[36], 2, wire::fold(wire::add(pseudo_sum(p.data(), tcp.size()), tcp)));
+  if (is_v4(p.data())) {
+    put_be(&p[10], 2, 0);
+    put_be(&p[10], 2, wire::checksum({p.data(), 20}));
+  }
+  const std::size_t at = ip_size(p.data());
+  put_be(&p[at + 16], 2, 0);
+  const std::span<const std::uint8_t> tcp(p.data() + at, p.size() - at);
+  put_be(&p[at + 16], 2, wire::fold(wire::add(pseudo_sum(p.data(), tcp.size()), tcp)));
 }
 
 struct TcpSegment {
@@ -45,28 +69,51 @@ struct TcpSegment {
   std::uint16_t source_port = 1234;
   std::size_t options = 12;  // bytes
   std::uint8_t option = 1;   // what they are filled with
+  bool v6 = false;
+  std::uint32_t flow_label = 7;   // IPv6
+  std::uint8_t next_header = 6;   // IPv6
+  std::uint8_t last_address = 2;  // the last byte of the destination
 
   [[nodiscard]] std::vector<std::uint8_t> bytes() const {
-    std::vector<std::uint8_t> p(40 + options + payload);
+    std::vector<std::uint8_t> p = v6 ? v6_header() : v4_header();
+    const std::size_t tcp = p.size(), data = tcp + 20 + options;
+    p.resize(data + payload);
+    set_length(p);
+    put_be(&p[tcp], 2, source_port);
+    put_be(&p[tcp + 2], 2, 80);
+    put_be(&p[tcp + 4], 4, sequence);
+    put_be(&p[tcp + 8], 4, acknowledgement);
+    p[tcp + 12] = static_cast<std::uint8_t>((20 + options) / 4 << 4);
+    p[tcp + 13] = flags;
+    put_be(&p[tcp + 14], 2, window);
+    for (std::size_t i = tcp + 20; i < data; ++i) p[i] = option;
+    for (std::size_t i = data; i < p.size(); ++i) p[i] = static_cast<std::uint8_t>(sequence + i - data);
+    complete_checksums(p);
+    return p;
+  }
+
+ private:
+  [[nodiscard]] std::vector<std::uint8_t> v4_header() const {
+    std::vector<std::uint8_t> p(20);
     p[0] = 0x45;
     p[1] = traffic_class;
-    put_be(&p[2], 2, p.size());
     put_be(&p[4], 2, identification);
     put_be(&p[6], 2, fragment);
     p[8] = ttl;
     p[9] = 6;
     put_be(&p[12], 4, 0x0a000001);
-    put_be(&p[16], 4, 0x0a000002);
-    put_be(&p[20], 2, source_port);
-    put_be(&p[22], 2, 80);
-    put_be(&p[24], 4, sequence);
-    put_be(&p[28], 4, acknowledgement);
-    p[32] = static_cast<std::uint8_t>((20 + options) / 4 << 4);
-    p[33] = flags;
-    put_be(&p[34], 2, window);
-    for (std::size_t i = 0; i < options; ++i) p[40 + i] = option;
-    for (std::size_t i = 40 + options; i < p.size(); ++i) p[i] = static_cast<std::uint8_t>(sequence + i - options);
-    complete_checksums(p);
+    put_be(&p[16], 4, 0x0a000000 + last_address);
+    return p;
+  }
+  [[nodiscard]] std::vector<std::uint8_t> v6_header() const {
+    std::vector<std::uint8_t> p(40);
+    put_be(&p[0], 4, 6u << 28 | std::uint32_t{traffic_class} << 20 | flow_label);
+    p[6] = next_header;
+    p[7] = ttl;
+    put_be(&p[8], 2, 0xfd00);
+    p[23] = 1;
+    put_be(&p[24], 2, 0xfd00);
+    p[39] = last_address;
     return p;
   }
 };
@@ -80,18 +127,18 @@ inline wire::Outgoing outgoing(const std::vector<std::uint8_t>& bytes) {
 
 /// What the kernel's TSO makes of a super-segment.
 inline std::vector<std::vector<std::uint8_t>> cut(std::span<const std::uint8_t> super, std::size_t segment_size) {
-  const std::size_t header = 20 + super[32] / 16 * 4u;
+  const std::size_t tcp = ip_size(super.data()), header = headers_size(super.data());
   std::vector<std::vector<std::uint8_t>> out;
-  std::uint64_t sequence = 0, identification = super[4] << 8 | super[5];
-  for (std::size_t i = 24; i < 28; ++i) sequence = sequence << 8 | super[i];
+  const std::uint32_t sequence = get_be(&super[tcp + 4], 4);
+  std::uint32_t identification = get_be(&super[4], 2);
   for (std::size_t at = header; at < super.size(); at += segment_size) {
     const auto payload = super.subspan(at, std::min(segment_size, super.size() - at));
     std::vector<std::uint8_t> p(super.begin(), super.begin() + static_cast<std::ptrdiff_t>(header));
     p.insert(p.end(), payload.begin(), payload.end());
-    put_be(&p[2], 2, p.size());
-    put_be(&p[4], 2, identification++);
-    put_be(&p[24], 4, sequence + at - header);
-    if (at + segment_size < super.size()) p[33] &= 0xf6;  // PSH and FIN are the last segment's
+    set_length(p);
+    if (is_v4(p.data())) put_be(&p[4], 2, identification++);
+    put_be(&p[tcp + 4], 4, sequence + at - header);
+    if (at + segment_size < super.size()) p[tcp + 13] &= 0xf6;  // PSH and FIN are the last segment's
     complete_checksums(p);
     out.push_back(std::move(p));
   }

@@ -12,7 +12,11 @@
 #include <array>
 #include <cstring>
 
+#include "io/netlink/interface_sysctls.h"
 #include "io/virtio_header.h"
+#include "wire/ip.h"
+#include "wire/tcp.h"
+#include "wire/udp.h"
 
 namespace testudo::io {
 namespace {
@@ -44,15 +48,50 @@ Result<void> set_up_interface(const TunPort::Options& o) {
   return {};
 }
 
-Header super_segment_header(std::size_t ip_size, std::size_t header_size, std::uint16_t segment_size) {
+Result<void> set_offload(int device, const TunPort::Options& o) {
+#ifndef TUN_F_USO4  // the headers are older than the kernel may be
+  constexpr unsigned TUN_F_USO4 = 0x20, TUN_F_USO6 = 0x40;
+#endif
+  const unsigned tcp = TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6;
+  if (o.udp_trains && ioctl(device, TUNSETOFFLOAD, tcp | TUN_F_USO4 | TUN_F_USO6) == 0) return {};
+  if (ioctl(device, TUNSETOFFLOAD, tcp) == 0) return {};
+  return fail(system_error("TUN device " + o.name + ": cannot switch on segmentation offload"));
+}
+
+/// IPv6 that the kernel says to a link's neighbours: of no use behind a TUN device.
+bool is_link_talk(const std::uint8_t* packet, std::size_t size) {
+  if (packet[0] >> 4 != 6 || size < wire::kIpv6HeaderSize) return false;
+  const auto& ip = *reinterpret_cast<const wire::Ipv6Header*>(packet);
+  const auto link_local = [](const std::uint8_t* a) { return a[0] == 0xfe && (a[1] & 0xc0) == 0x80; };
+  const bool to_link = ip.destination_bytes[0] == 0xff && (ip.destination_bytes[1] & 0x0f) <= 2;  // RFC 4291 2.7
+  return to_link || link_local(ip.source_bytes) || link_local(ip.destination_bytes) || ip.source().is_unspecified();
+}
+
+/// `header_size`: of the IP and the transport header, bytes.
+Header super_segment_header(std::uint8_t type, std::size_t ip_size, std::size_t header_size,
+                            std::uint16_t segment_size) {
   Header h;
   h.flags = Header::kNeedsChecksum;
-  h.gso_type = Header::kGsoTcp4;
+  h.gso_type = type;
   h.header_size = static_cast<std::uint16_t>(header_size);
   h.segment_size = segment_size;
   h.checksum_start = static_cast<std::uint16_t>(ip_size);
-  h.checksum_offset = 16;  // of the checksum in the TCP header
+  h.checksum_offset = type == Header::kGsoUdp ? 6 : 16;  // bytes into the UDP or TCP header
   return h;
+}
+
+/// Nothing for what is neither TCP nor UDP.
+std::optional<Header> header_of_super_segment(const wire::Outgoing& packet) {
+  const auto ip = wire::parse_ip({packet.body, packet.body_size});
+  if (!ip || ip->is_fragment()) return std::nullopt;
+  const std::size_t ip_size = ip->header_size();
+  if (ip->protocol() == wire::kProtocolUdp) {
+    return super_segment_header(Header::kGsoUdp, ip_size, ip_size + wire::kUdpHeaderSize, packet.segment_size);
+  }
+  const auto tcp = ip->protocol() == wire::kProtocolTcp ? wire::parse_tcp(ip->payload()) : std::nullopt;
+  if (!tcp) return std::nullopt;
+  const std::uint8_t type = ip->is_v4() ? Header::kGsoTcp4 : Header::kGsoTcp6;
+  return super_segment_header(type, ip_size, ip_size + tcp->header_size(), packet.segment_size);
 }
 
 iovec piece(const void* data, std::size_t size) { return {const_cast<void*>(data), size}; }
@@ -71,9 +110,10 @@ Result<std::unique_ptr<TunPort>> TunPort::open(const Options& options) {
     return fail(system_error("cannot create TUN device " + options.name +
                              "; CAP_NET_ADMIN is needed, and no other program may have it open"));
   }
-  if (options.offload && ioctl(device.get(), TUNSETOFFLOAD, TUN_F_CSUM | TUN_F_TSO4) != 0) {
-    return fail(system_error("TUN device " + options.name + ": cannot switch on segmentation offload"));
+  if (options.offload) {
+    if (auto done = set_offload(device.get(), options); !done) return tl::unexpected(done.error());
   }
+  if (auto done = keep_ipv6_quiet(options.name); !done) return tl::unexpected(done.error());
   if (auto done = set_up_interface(options); !done) return tl::unexpected(done.error());
   return std::unique_ptr<TunPort>(new TunPort(std::move(device), options.name, options.offload));
 }
@@ -90,8 +130,8 @@ std::size_t TunPort::receive(std::span<wire::Packet> out) {
     std::array<iovec, 2> pieces = {piece(&header, sizeof header), piece(data, kPacketMax)};
     const ssize_t got = readv(device_.get(), pieces.data(), static_cast<int>(pieces.size()));
     if (got <= static_cast<ssize_t>(sizeof header)) break;
-    if (data[0] >> 4 != 4) continue;  // the kernel's own IPv6 chatter
     const auto size = static_cast<std::uint32_t>(got) - static_cast<std::uint32_t>(sizeof header);
+    if (is_link_talk(data, size)) continue;
     if (++train_ == 0) train_ = 1;
     wire::Packet& packet = out[n++] = {};
     packet.data = data;
@@ -129,19 +169,18 @@ void TunPort::write_plain(const wire::Outgoing& packet) {
 }
 
 void TunPort::write_super_segment(const wire::Outgoing& packet) {
-  // Whoever made it has checked it; a header that does not fit is refused by the kernel.
-  const std::size_t ip_size = packet.body_size == 0 ? 0 : std::size_t{packet.body[0]} % 16 * 4;
-  const std::size_t tcp_size =
-      packet.body_size < ip_size + 13 ? 0 : std::size_t{packet.body[ip_size + 12]} / 16 * 4;
-  const Header header = super_segment_header(ip_size, ip_size + tcp_size, packet.segment_size);
-  const std::array<iovec, 2> pieces = {piece(&header, sizeof header), piece(packet.body, packet.body_size)};
+  const auto header = header_of_super_segment(packet);
+  if (!header) return counters_.send_failed.add();
+  const std::array<iovec, 2> pieces = {piece(&*header, sizeof *header), piece(packet.body, packet.body_size)};
   write(pieces, 1);
 }
 
 void TunPort::write_joined(std::span<const wire::Outgoing> run) {
   const JoinedHeader joined(run);
   const std::size_t skip = joined.bytes().size();
-  const Header header = super_segment_header(20, skip, joined.segment_size());
+  const bool v4 = joined.ip_size() == wire::kIpv4HeaderSize;
+  const Header header =
+      super_segment_header(v4 ? Header::kGsoTcp4 : Header::kGsoTcp6, joined.ip_size(), skip, joined.segment_size());
   std::array<iovec, 2 + kJoinedSegmentsMax> pieces;
   pieces[0] = piece(&header, sizeof header);
   pieces[1] = piece(joined.bytes().data(), skip);

@@ -5,13 +5,14 @@
 //
 //   auto tun = io::TunPort::open({.name = "testudo0", .mtu = 1400});
 //
-// Received packets are IPv4 packets; with segment_size != 0 a TCP super-segment to be cut in payloads of that size,
-// its checksum not filled in (only the pseudo header's sum is). IPv6 and everything else is left unread. Sent
-// packets are IPv4 packets with complete checksums; one with segment_size != 0 is a super-segment whose checksum
-// may be missing.
+// Received packets are IPv4 and IPv6 packets; with segment_size != 0 a super-segment to be cut in payloads of that
+// size, its checksum not filled in (only the pseudo header's sum is). The kernel's own talk to its neighbours (IPv6
+// to or from link-local addresses, of which a TUN device has none) is left unread. Sent packets have complete
+// checksums; one with segment_size != 0 is a super-segment whose checksum may be missing. An ICMP error about a
+// packet that came from here is heeded by the kernel like any other.
 //
 // Joining drops the segments' own TCP checksums, so they are verified first: a segment with a wrong one is written
-// as it is, and the kernel refuses it. USO is not asked for: a super-segment is always TCP.
+// as it is, and the kernel refuses it. Super-segments of UDP datagrams must be asked for: udp_trains.
 //
 // The device is not persistent: it goes when the port goes, and with it its addresses and routes (fail closed, see
 // netlink/steering.h).
@@ -37,6 +38,7 @@ class TunPort final : public PacketPort {
     std::string name = "testudo0";  // at most 15 characters
     std::uint16_t mtu = 1400;       // bytes
     bool offload = true;            // checksum and TCP segmentation offload
+    bool udp_trains = false;        // UDP segmentation offload, with `offload`; Linux 6.2 or later, else none
   };
 
   /// Creates the device and sets it up.

@@ -6,8 +6,6 @@
 #include <algorithm>
 #include <cstring>
 
-#include "io/socket_address.h"
-
 namespace testudo::io {
 namespace {
 
@@ -32,7 +30,7 @@ UdpReceiver::UdpReceiver(std::size_t buffers, Endpoint local)
       trains_(buffers) {
   for (std::size_t i = 0; i < buffers; ++i) {
     pieces_[i] = {memory_.get() + i * kBufferSize, kBufferSize};
-    messages_[i].msg_hdr.msg_name = &sources_[i];
+    messages_[i].msg_hdr.msg_name = sources_[i].get();
     messages_[i].msg_hdr.msg_iov = &pieces_[i];
     messages_[i].msg_hdr.msg_iovlen = 1;
     messages_[i].msg_hdr.msg_control = controls_[i].bytes.data();
@@ -46,7 +44,7 @@ std::size_t UdpReceiver::receive(int socket, std::span<wire::Packet> out, PortCo
 
 void UdpReceiver::read(int socket, PortCounters& counters) {
   for (mmsghdr& m : messages_) {
-    m.msg_hdr.msg_namelen = sizeof(sockaddr_in);
+    m.msg_hdr.msg_namelen = SocketAddress::kRoom;
     m.msg_hdr.msg_controllen = sizeof(Control);
     m.msg_hdr.msg_flags = 0;
   }
@@ -62,21 +60,31 @@ UdpReceiver::Train UdpReceiver::train_of(std::size_t index) {
   const mmsghdr& m = messages_[index];
   t.data = memory_.get() + index * kBufferSize;
   t.left = t.segment = m.msg_len;
-  t.prototype.source = to_endpoint(sources_[index]);
+  t.prototype.source = sources_[index].endpoint();
   t.prototype.destination = local_;
   if (++train_number_ == 0) train_number_ = 1;
   t.prototype.train = train_number_;
   for (const cmsghdr* c = CMSG_FIRSTHDR(&m.msg_hdr); c != nullptr;
        c = CMSG_NXTHDR(const_cast<msghdr*>(&m.msg_hdr), const_cast<cmsghdr*>(c))) {
-    if (c->cmsg_level == IPPROTO_UDP && c->cmsg_type == UDP_GRO) {
-      t.segment = static_cast<std::uint32_t>(control_value<int>(c));
-    } else if (c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_TOS) {
-      t.prototype.traffic_class = control_value<std::uint8_t>(c);
-    } else if (c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_PKTINFO) {
-      t.prototype.destination.address = IpAddress(ntohl(control_value<in_pktinfo>(c).ipi_addr.s_addr));
-    }
+    take_control(t, c);
   }
   return t;
+}
+
+void UdpReceiver::take_control(Train& train, const cmsghdr* c) {
+  const auto is = [c](int level, int type) { return c->cmsg_level == level && c->cmsg_type == type; };
+  wire::Packet& packet = train.prototype;
+  if (is(IPPROTO_UDP, UDP_GRO)) {
+    train.segment = static_cast<std::uint32_t>(control_value<int>(c));
+  } else if (is(IPPROTO_IP, IP_TOS)) {
+    packet.traffic_class = control_value<std::uint8_t>(c);
+  } else if (is(IPPROTO_IPV6, IPV6_TCLASS)) {
+    packet.traffic_class = static_cast<std::uint8_t>(control_value<int>(c));
+  } else if (is(IPPROTO_IP, IP_PKTINFO)) {
+    packet.destination.address = to_address(control_value<in_pktinfo>(c).ipi_addr);
+  } else if (is(IPPROTO_IPV6, IPV6_PKTINFO)) {
+    packet.destination.address = to_address(control_value<in6_pktinfo>(c).ipi6_addr);
+  }
 }
 
 std::size_t UdpReceiver::hand_out(std::span<wire::Packet> out, PortCounters& counters) {

@@ -3,7 +3,6 @@
 // one.
 #pragma once
 
-#include <netinet/in.h>
 #include <sys/socket.h>
 
 #include <array>
@@ -15,6 +14,7 @@
 
 #include "base/address.h"
 #include "io/port.h"
+#include "io/socket_address.h"
 #include "wire/packet.h"
 
 namespace testudo::io {
@@ -36,6 +36,7 @@ class UdpReceiver {
   };
   void read(int socket, PortCounters& counters);
   [[nodiscard]] Train train_of(std::size_t index);
+  static void take_control(Train& train, const cmsghdr* control);
   [[nodiscard]] std::size_t hand_out(std::span<wire::Packet> out, PortCounters& counters);
 
   struct alignas(cmsghdr) Control {
@@ -45,7 +46,7 @@ class UdpReceiver {
   std::unique_ptr<std::uint8_t[]> memory_;
   std::vector<mmsghdr> messages_;
   std::vector<iovec> pieces_;
-  std::vector<sockaddr_in> sources_;
+  std::vector<SocketAddress> sources_;
   std::vector<Control> controls_;
   std::vector<Train> trains_;
   std::size_t next_train_ = 0;  // index into trains_ of the first that is not handed out entirely

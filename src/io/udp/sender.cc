@@ -8,7 +8,6 @@
 #include <cstring>
 
 #include "base/check.h"
-#include "io/socket_address.h"
 
 namespace testudo::io {
 namespace {
@@ -62,8 +61,9 @@ std::size_t train_length(std::span<const wire::Outgoing> burst) {
   return n;
 }
 
-UdpSender::UdpSender(bool trains, bool choose_source)
-    : trains_(trains),
+UdpSender::UdpSender(int family, bool trains, bool choose_source)
+    : family_(family),
+      trains_(trains),
       choose_source_(choose_source),
       messages_(kMessages),
       carried_(kMessages),
@@ -95,11 +95,11 @@ std::size_t UdpSender::gather(Burst burst) {
 void UdpSender::add_message(Burst train) {
   const std::size_t i = used_++;
   msghdr& m = messages_[i].msg_hdr;
-  destinations_[i] = to_socket_address(train.front().destination);
+  destinations_[i] = SocketAddress(train.front().destination);
   carried_[i] = train;
   m = {};
-  m.msg_name = &destinations_[i];
-  m.msg_namelen = sizeof(sockaddr_in);
+  m.msg_name = destinations_[i].get();
+  m.msg_namelen = destinations_[i].size();
   m.msg_iov = &pieces_[pieces_used_];
   for (const wire::Outgoing& o : train) pieces_used_ += pieces_of(o, &pieces_[pieces_used_]);
   m.msg_iovlen = static_cast<std::size_t>(&pieces_[0] + pieces_used_ - m.msg_iov);
@@ -107,13 +107,25 @@ void UdpSender::add_message(Burst train) {
   add_controls(m, train.front(), train.size() > 1);
 }
 
-void UdpSender::add_controls(msghdr& message, const wire::Outgoing& first, bool train) {
+void UdpSender::add_controls(msghdr& message, const wire::Outgoing& first, bool train) const {
   if (train) add_control(message, IPPROTO_UDP, UDP_SEGMENT, static_cast<std::uint16_t>(first.size()));
-  if (first.traffic_class != 0) add_control(message, IPPROTO_IP, IP_TOS, static_cast<int>(first.traffic_class));
-  if (choose_source_ && !first.source.address.is_unspecified()) {
+  const auto traffic_class = static_cast<int>(first.traffic_class);
+  if (traffic_class != 0 && family_ == AF_INET) add_control(message, IPPROTO_IP, IP_TOS, traffic_class);
+  if (traffic_class != 0 && family_ == AF_INET6) add_control(message, IPPROTO_IPV6, IPV6_TCLASS, traffic_class);
+  if (choose_source_ && !first.source.address.is_unspecified()) add_source(message, first.source.address);
+}
+
+// Of the other family it is left to the kernel, which refuses the destination then.
+void UdpSender::add_source(msghdr& message, IpAddress source) const {
+  if (family_of(source) != family_) return;
+  if (source.is_v4()) {
     in_pktinfo info{};
-    info.ipi_spec_dst.s_addr = htonl(first.source.address.value());
+    info.ipi_spec_dst = to_in_addr(source);
     add_control(message, IPPROTO_IP, IP_PKTINFO, info);
+  } else {
+    in6_pktinfo info{};
+    info.ipi6_addr = to_in6_addr(source);
+    add_control(message, IPPROTO_IPV6, IPV6_PKTINFO, info);
   }
 }
 
@@ -140,10 +152,10 @@ void UdpSender::send_one_by_one(int socket, Burst train, PortCounters& counters)
   for (std::size_t i = 0; i < train.size(); ++i) {
     std::array<iovec, 2> pieces{};
     Control control;
-    sockaddr_in destination = to_socket_address(train[i].destination);
+    SocketAddress destination(train[i].destination);
     msghdr m{};
-    m.msg_name = &destination;
-    m.msg_namelen = sizeof destination;
+    m.msg_name = destination.get();
+    m.msg_namelen = destination.size();
     m.msg_iov = pieces.data();
     m.msg_iovlen = pieces_of(train[i], pieces.data());
     m.msg_control = control.bytes.data();

@@ -17,13 +17,26 @@ void set_buffers(int fd, std::uint32_t bytes) {
   if (!set_option(fd, SOL_SOCKET, SO_SNDBUFFORCE, size)) set_option(fd, SOL_SOCKET, SO_SNDBUF, size);
 }
 
+bool set_v4(int fd, const UdpPort::Options& o) {
+  return set_option(fd, IPPROTO_IP, IP_PKTINFO, 1) && set_option(fd, IPPROTO_IP, IP_RECVTOS, 1) &&
+         (!o.free_bind || set_option(fd, IPPROTO_IP, IP_FREEBIND, 1)) &&
+         (!o.zero_checksum || set_option(fd, SOL_SOCKET, SO_NO_CHECK, 1));
+}
+
+bool set_v6(int fd, const UdpPort::Options& o) {
+  return set_option(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1) && set_option(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, 1) &&
+         set_option(fd, IPPROTO_IPV6, IPV6_RECVTCLASS, 1) && set_option(fd, IPPROTO_UDP, UDP_NO_CHECK6_RX, 1) &&
+         (!o.free_bind || set_option(fd, IPPROTO_IPV6, IPV6_FREEBIND, 1)) &&
+         (!o.zero_checksum || set_option(fd, IPPROTO_UDP, UDP_NO_CHECK6_TX, 1));
+}
+
 Result<void> set_up(int fd, const UdpPort::Options& o) {
   const std::string who = "UDP socket on " + o.local.to_string();
   set_buffers(fd, o.socket_buffer);
-  if (!set_option(fd, IPPROTO_IP, IP_PKTINFO, 1) || !set_option(fd, IPPROTO_IP, IP_RECVTOS, 1)) {
-    return fail(system_error(who + ": cannot ask for addresses and traffic class"));
+  if (!(o.local.address.is_v4() ? set_v4(fd, o) : set_v6(fd, o))) {
+    return fail(
+        system_error(who + ": the kernel refuses an option (addresses, traffic class, free bind, checksum)"));
   }
-  if (o.free_bind && !set_option(fd, IPPROTO_IP, IP_FREEBIND, 1)) return fail(system_error(who + ": IP_FREEBIND"));
   if (o.mark != 0 && !set_option(fd, SOL_SOCKET, SO_MARK, static_cast<int>(o.mark))) {
     return fail(system_error(who + ": cannot mark its packets; CAP_NET_ADMIN is needed"));
   }
@@ -32,8 +45,6 @@ Result<void> set_up(int fd, const UdpPort::Options& o) {
     return fail(system_error(who + ": cannot bind it to interface " + o.device +
                              "; it must exist, and CAP_NET_RAW is needed"));
   }
-  if (o.zero_checksum && !set_option(fd, SOL_SOCKET, SO_NO_CHECK, 1))
-    return fail(system_error(who + ": SO_NO_CHECK"));
   if (o.trains && !set_option(fd, IPPROTO_UDP, UDP_GRO, 1)) {
     return fail(system_error(who + ": UDP_GRO; Linux 5.0 or later is needed"));
   }
@@ -41,23 +52,24 @@ Result<void> set_up(int fd, const UdpPort::Options& o) {
 }
 
 Result<Endpoint> bind_to(int fd, const Endpoint& local) {
-  sockaddr_in address = to_socket_address(local);
-  if (bind(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
+  SocketAddress address(local);
+  if (bind(fd, address.get(), address.size()) != 0) {
     return fail(system_error("cannot bind UDP " + local.to_string() +
                              "; the address must be this host's and the port free"));
   }
-  socklen_t size = sizeof address;
-  if (getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size) != 0) {
+  socklen_t size = SocketAddress::kRoom;
+  if (getsockname(fd, address.get(), &size) != 0) {
     return fail(system_error("UDP " + local.to_string() + ": cannot read the local address"));
   }
-  return to_endpoint(address);
+  return address.endpoint();
 }
 
 }  // namespace
 
 Result<std::unique_ptr<UdpPort>> UdpPort::open(const Options& options) {
-  Descriptor socket(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-  if (!socket.open()) return fail(system_error("cannot create a UDP socket"));
+  const int family = family_of(options.local.address);
+  Descriptor socket(::socket(family, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  if (!socket.open()) return fail(system_error("cannot create a UDP socket for " + options.local.to_string()));
   if (auto done = set_up(socket.get(), options); !done) return tl::unexpected(done.error());
   auto local = bind_to(socket.get(), options.local);
   if (!local) return tl::unexpected(local.error());
@@ -68,7 +80,7 @@ UdpPort::UdpPort(Descriptor socket, Endpoint local, const Options& options)
     : socket_(std::move(socket)),
       local_(local),
       receiver_(options.receive_buffers, local),
-      sender_(options.trains && !options.zero_checksum, local.address.is_unspecified()) {}
+      sender_(family_of(local.address), options.trains && !options.zero_checksum, local.address.is_unspecified()) {}
 
 std::size_t UdpPort::receive(std::span<wire::Packet> out) {
   return receiver_.receive(socket_.get(), out, counters_);

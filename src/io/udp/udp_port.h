@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // UdpPort: a UDP socket that moves trains. UDP_GRO on receive, UDP_SEGMENT on send: up to 64 datagrams of equal
-// size to one place cross the kernel in one call.
+// size to one place cross the kernel in one call. Its local address says which family it speaks, and it speaks no
+// other: 0.0.0.0 is the wildcard of IPv4, :: that of IPv6.
 //
 //   auto port = io::UdpPort::open({.local = {dvipa, 4500}, .free_bind = true});
 //   if (!port) return tl::unexpected(port.error());
@@ -11,7 +12,8 @@
 //
 // UDP checksums. RFC 3948 section 2.1 wants zero checksums on ESP-in-UDP ("SHOULD"), and receivers must not depend
 // on it. Linux refuses UDP_SEGMENT on a socket with SO_NO_CHECK (EINVAL), and a checksum costs nothing beside a
-// kernel crossing per packet: so trains win, and zero_checksum, which turns them off, is off by default.
+// kernel crossing per packet: so trains win, and zero_checksum, which turns them off, is off by default. Received
+// zero checksums are taken, over IPv6 too (RFC 6935): what matters is authenticated.
 #pragma once
 
 #include <cstdint>
@@ -37,7 +39,7 @@ class UdpPort final : public PacketPort {
     std::uint32_t socket_buffer = 8U << 20;  // bytes, each way; what the kernel gives is enough
     std::uint32_t receive_buffers = 16;      // kernel crossings a receive() can take in; 64 KiB each
     bool trains = true;                      // UDP_GRO and UDP_SEGMENT
-    bool zero_checksum = false;              // SO_NO_CHECK; then nothing is sent in trains
+    bool zero_checksum = false;              // on what is sent; then nothing is sent in trains
   };
 
   static Result<std::unique_ptr<UdpPort>> open(const Options& options);

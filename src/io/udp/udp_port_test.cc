@@ -13,7 +13,23 @@ namespace testudo::io {
 namespace {
 
 using Bytes = std::vector<std::uint8_t>;
-const IpAddress kLoopback(0x7f000001);
+
+IpAddress address(const std::string& text) { return *IpAddress::parse(text); }
+
+struct Family {
+  const char* name;
+  IpAddress loopback, second, any;  // `second`: the host's too
+  IpAddress foreign, unreachable;
+};
+const Family kV4{"v4",
+                 address("127.0.0.1"),
+                 address("127.0.0.9"),
+                 address("0.0.0.0"),
+                 address("192.0.2.100"),
+                 address("192.0.2.1")};
+const Family kV6{"v6",          address("::1"),           address("fd00::9"),
+                 address("::"), address("2001:db8::100"), address("2001:db8::1")};
+const IpAddress kLoopback = kV4.loopback;
 
 Bytes bytes(std::size_t size, std::uint8_t first = 0) {
   Bytes b(size);
@@ -53,13 +69,14 @@ std::vector<Got> drain(UdpPort& port, std::size_t at_once = wire::kBurst) {
   return got;
 }
 
-struct UdpPortTest : testing::Test {
+struct UdpPortTest : testing::TestWithParam<Family> {
   TestNamespace home;
-  std::unique_ptr<UdpPort> a = open({.local = {kLoopback, 0}});
-  std::unique_ptr<UdpPort> b = open({.local = {kLoopback, 0}});
+  const IpAddress local = GetParam().loopback;
+  std::unique_ptr<UdpPort> a = open({.local = {local, 0}});
+  std::unique_ptr<UdpPort> b = open({.local = {local, 0}});
 };
 
-TEST_F(UdpPortTest, TrainArrivesAsOneTrainHoweverItIsHandedOut) {
+TEST_P(UdpPortTest, TrainArrivesAsOneTrainHoweverItIsHandedOut) {
   std::vector<wire::Outgoing> burst;
   std::vector<Bytes> bodies;
   for (std::uint8_t i = 0; i < 11; ++i) bodies.push_back(bytes(i == 10 ? 300 : 1000, i));
@@ -89,7 +106,7 @@ TEST_F(UdpPortTest, TrainArrivesAsOneTrainHoweverItIsHandedOut) {
   EXPECT_EQ(b->counters().packets_in.value(), 11u);
 }
 
-TEST_F(UdpPortTest, TwoTrainsHaveTwoNumbers) {
+TEST_P(UdpPortTest, TwoTrainsHaveTwoNumbers) {
   const Bytes body = bytes(500);
   const std::array burst = {to(b->local(), body), to(b->local(), body)};
   a->send(burst);
@@ -101,7 +118,7 @@ TEST_F(UdpPortTest, TwoTrainsHaveTwoNumbers) {
   EXPECT_NE(got[0].meta.train, got[2].meta.train);
 }
 
-TEST_F(UdpPortTest, SegmentsAboveTheMtuGoOneByOne) {
+TEST_P(UdpPortTest, SegmentsAboveTheMtuGoOneByOne) {
   shell("ip link set lo mtu 1500");
   const Bytes body = bytes(2000);
   const std::vector<wire::Outgoing> burst(3, to(b->local(), body));
@@ -111,38 +128,67 @@ TEST_F(UdpPortTest, SegmentsAboveTheMtuGoOneByOne) {
   EXPECT_EQ(drain(*b).size(), 3u);
 }
 
-TEST_F(UdpPortTest, WithZeroChecksumsNothingIsSentInTrains) {
-  auto plain = open({.local = {kLoopback, 0}, .zero_checksum = true});
+TEST_P(UdpPortTest, WithZeroChecksumsNothingIsSentInTrains) {
+  auto plain = open({.local = {local, 0}, .zero_checksum = true});
   const Bytes body = bytes(700);
   plain->send(std::vector<wire::Outgoing>(5, to(b->local(), body)));
   EXPECT_EQ(plain->counters().trains_out.value(), 5u);
   EXPECT_EQ(drain(*b).size(), 5u);
 }
 
-TEST_F(UdpPortTest, WildcardSocketSendsFromTheAddressThatIsAskedFor) {
-  auto any = open({.local = {IpAddress(), 0}});
+TEST_P(UdpPortTest, WildcardSocketSendsFromTheAddressThatIsAskedFor) {
+  shell("ip addr add fd00::9/128 dev lo nodad");
+  auto any = open({.local = {GetParam().any, 0}});
   const Bytes body = bytes(10);
   wire::Outgoing o = to(b->local(), body);
-  o.source = {IpAddress(0x7f000009), any->local().port};
+  o.source = {GetParam().second, any->local().port};
   a->send({});
   any->send(std::span(&o, 1));
   const std::vector<Got> got = drain(*b);
   ASSERT_EQ(got.size(), 1u);
   EXPECT_EQ(got[0].meta.source, o.source);
+  const wire::Outgoing back = to({GetParam().second, any->local().port}, body);
+  b->send(std::span(&back, 1));
+  const std::vector<Got> answer = drain(*any);
+  ASSERT_EQ(answer.size(), 1u);
+  EXPECT_EQ(answer[0].meta.destination, o.source);
 }
 
-TEST_F(UdpPortTest, BindsForeignAddressOnlyWhenAsked) {
-  const Endpoint foreign{IpAddress(0xc0000264), 4500};
+TEST_P(UdpPortTest, BindsForeignAddressOnlyWhenAsked) {
+  const Endpoint foreign{GetParam().foreign, 4500};
   EXPECT_FALSE(UdpPort::open({.local = foreign}));
   EXPECT_TRUE(UdpPort::open({.local = foreign, .free_bind = true}));
 }
 
-TEST_F(UdpPortTest, WhatTheKernelRefusesIsCounted) {
+TEST_P(UdpPortTest, WhatTheKernelRefusesIsCounted) {
   const Bytes body = bytes(10);
-  const wire::Outgoing o = to({IpAddress(0xc0000201), 9}, body);  // no route
+  const wire::Outgoing o = to({GetParam().unreachable, 9}, body);  // no route
   a->send(std::span(&o, 1));
   EXPECT_EQ(a->counters().send_failed.value(), 1u);
 }
+
+TEST_P(UdpPortTest, SpeaksNoOtherFamily) {
+  const Family& other = GetParam().loopback.is_v4() ? kV6 : kV4;
+  auto any = open({.local = {GetParam().any, 0}});
+  // The same port of the other family's wildcard is free.
+  EXPECT_TRUE(UdpPort::open({.local = {other.any, any->local().port}}));
+  const Bytes body = bytes(10);
+  wire::Outgoing o = to({other.loopback, 9}, body);
+  any->send(std::span(&o, 1));
+  o.source.address = other.loopback;
+  any->send(std::span(&o, 1));
+  EXPECT_EQ(any->counters().send_failed.value(), 2u);
+}
+
+TEST_P(UdpPortTest, TakesZeroChecksums) {
+  auto plain = open({.local = {local, 0}, .zero_checksum = true});
+  const Bytes body = bytes(10);
+  plain->send(std::vector<wire::Outgoing>(1, to(b->local(), body)));
+  EXPECT_EQ(drain(*b).size(), 1u);
+}
+
+INSTANTIATE_TEST_SUITE_P(Families, UdpPortTest, testing::Values(kV4, kV6),
+                         [](const auto& tested) { return std::string(tested.param.name); });
 
 // What may share a train: size of each datagram, and the length of the first train.
 TEST(TrainLength, TruthTable) {
