@@ -14,8 +14,8 @@ _ANSWER = re.compile(r"(\w*)\n?\|(\d{3})\|([\d.]+)\|\n")
 _CURL = ("curl", "-sS", "--noproxy", "*", "-H", "Connection: close")
 
 
-def in_url(address: str) -> str:
-    """An address as URLs, and nginx, write it."""
+def url_host(address: str) -> str:
+    """An address as it stands in a URL: IPv6 in brackets (RFC 3986 section 3.2.2)."""
     return f"[{address}]" if ":" in address else address
 
 
@@ -34,8 +34,7 @@ class Answers:
 def get_names(client: LabHost, address: str, requests: int, connect_timeout: float = 5.0) -> Answers:
     """`requests` times /name, one after the other."""
     done = client.run(*_CURL, "--connect-timeout", str(connect_timeout), "-w", "|%{http_code}|%{time_connect}|\n",
-                      f"http://{in_url(address)}/name?[1-{requests}]", check=False,
-                      timeout=10 + requests * connect_timeout)
+                      f"http://{address}/name?[1-{requests}]", check=False, timeout=10 + requests * connect_timeout)
     served, seconds = Counter(), []
     for name, code, connect in _ANSWER.findall(done.stdout):
         if code == "200":
