@@ -43,7 +43,7 @@ typedef struct {
 
 typedef struct {
 	uint32_t spi;
-	host_t *source;
+	uint8_t protocol;
 	host_t *destination;
 } installed_t;
 
@@ -57,6 +57,7 @@ struct private_bridge_t {
 	condvar_t *answered;
 	condvar_t *ike_arrived;
 	int fd;					/* -1: not connected. Written with both locks held */
+	uint32_t connection;	/* counts them */
 	bool connected_once;	/* these two: only the thread that connects */
 	bool complained;		/* one log line per outage */
 	uint64_t instance;		/* of the node that holds our SAs; 0: none yet */
@@ -279,7 +280,8 @@ static void take_expire(const Testudo__Bridge__Expire *message)
 
 	if (destination)
 	{
-		charon->kernel->expire(charon->kernel, IPPROTO_ESP, htonl(message->id->spi), destination, message->hard);
+		charon->kernel->expire(charon->kernel, message->id->protocol, htonl(message->id->spi), destination,
+							   message->hard);
 		destination->destroy(destination);
 	}
 }
@@ -298,7 +300,6 @@ static void take_acquire(const Testudo__Bridge__Acquire *message)
 
 static void destroy_installed(installed_t *sa)
 {
-	sa->source->destroy(sa->source);
 	sa->destination->destroy(sa->destination);
 	free(sa);
 }
@@ -319,7 +320,7 @@ static void give_up_sas(private_bridge_t *this)
 	}
 	while (lost->remove_first(lost, (void**)&sa) == SUCCESS)
 	{
-		charon->kernel->expire(charon->kernel, IPPROTO_ESP, sa->spi, sa->destination, TRUE);
+		charon->kernel->expire(charon->kernel, sa->protocol, sa->spi, sa->destination, TRUE);
 		destroy_installed(sa);
 	}
 	lost->destroy(lost);
@@ -374,13 +375,13 @@ static void dispatch(private_bridge_t *this, const uint8_t *data, size_t size)
 /* ---- SAs that the node holds for us ---- */
 
 METHOD(bridge_t, remember_sa, void,
-	private_bridge_t *this, uint32_t spi, host_t *source, host_t *destination)
+	private_bridge_t *this, uint32_t spi, uint8_t protocol, host_t *destination)
 {
 	installed_t *sa;
 
 	INIT(sa,
 		.spi = spi,
-		.source = source->clone(source),
+		.protocol = protocol,
 		.destination = destination->clone(destination),
 	);
 	this->lock->lock(this->lock);
@@ -389,7 +390,7 @@ METHOD(bridge_t, remember_sa, void,
 }
 
 METHOD(bridge_t, forget_sa, void,
-	private_bridge_t *this, uint32_t spi, host_t *destination)
+	private_bridge_t *this, uint32_t spi, uint8_t protocol, host_t *destination)
 {
 	enumerator_t *enumerator;
 	installed_t *sa;
@@ -398,7 +399,7 @@ METHOD(bridge_t, forget_sa, void,
 	enumerator = this->sas->create_enumerator(this->sas);
 	while (enumerator->enumerate(enumerator, &sa))
 	{
-		if (sa->spi == spi && sa->destination->ip_equals(sa->destination, destination))
+		if (sa->spi == spi && sa->protocol == protocol && sa->destination->ip_equals(sa->destination, destination))
 		{
 			this->sas->remove_at(this->sas, enumerator);
 			destroy_installed(sa);
@@ -410,6 +411,17 @@ METHOD(bridge_t, forget_sa, void,
 }
 
 /* ---- connection ---- */
+
+METHOD(bridge_t, connection, uint32_t,
+	private_bridge_t *this)
+{
+	uint32_t number;
+
+	this->lock->lock(this->lock);
+	number = this->fd >= 0 ? this->connection : 0;
+	this->lock->unlock(this->lock);
+	return number;
+}
 
 static int open_socket(private_bridge_t *this)
 {
@@ -476,6 +488,7 @@ static bool connect_node(private_bridge_t *this)
 	this->sending->lock(this->sending);
 	this->lock->lock(this->lock);
 	this->fd = fd;
+	this->connection++;
 	this->lock->unlock(this->lock);
 	greeted = say_hello(this, !this->connected_once);		/* `sending` is recursive */
 	this->connected_once |= greeted;
@@ -602,6 +615,7 @@ bridge_t *bridge_create(const char *path)
 			.receive_ike = _receive_ike,
 			.remember_sa = _remember_sa,
 			.forget_sa = _forget_sa,
+			.connection = _connection,
 			.destroy = _destroy,
 		},
 		.path = strdup(path),

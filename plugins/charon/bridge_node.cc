@@ -18,6 +18,7 @@
 #include <utility>
 #include <vector>
 
+#include "ike/agreement.h"
 #include "ike/bridge.h"
 #include "ike/installation.h"
 #include "io/descriptor.h"
@@ -101,6 +102,12 @@ class BridgeNode final : public IkeEvents {
   }
   void ike_disconnected(const std::string& reason) override {
     say(R"("event": "disconnected", "reason": "{}")", reason);
+  }
+  Result<void> ike_configuration(const std::vector<ChildConfiguration>& children) override {
+    const auto list = objections(children, {});
+    for (const Objection& o : list) say(R"("event": "objection", "refused": {}, "text": "{}")", o.refused, o.text);
+    say(R"("event": "configuration", "children": {}, "objections": {})", children.size(), list.size());
+    return list.empty() ? Result<void>() : fail(list.front().text);
   }
   Result<Spi> allocate_spi(IpAddress dvipa, IpAddress) override {
     if (dvipa != dvipa_) return fail("not the DVIPA");

@@ -158,16 +158,20 @@ METHOD(kernel_ipsec_t, add_sa, status_t,
 	add.encapsulation = data->encap;
 	add.esn = data->esn;
 	add.ipcomp = data->ipcomp;
+	add.clear_df = !data->copy_df;
+	add.no_ecn = !data->copy_ecn;
+	add.zero_dscp = data->copy_dscp == DSCP_COPY_IN_ONLY || data->copy_dscp == DSCP_COPY_NO;
+	add.dscp_in = data->copy_dscp == DSCP_COPY_IN_ONLY || data->copy_dscp == DSCP_COPY_YES;
 	fill_lifetimes(&add, &seconds, &bytes, &packets, data->lifetime);
 	message.message_case = TESTUDO__BRIDGE__TO_NODE__MESSAGE_ADD_SA;
 	message.add_sa = &add;
 
 	/* Remembered first: a node that goes just after its answer must not leave an SA that nobody gives up. */
-	this->bridge->remember_sa(this->bridge, id->spi, id->src, id->dst);
+	this->bridge->remember_sa(this->bridge, id->spi, id->proto, id->dst);
 	status = this->bridge->order(this->bridge, &message, "install an SA");
 	if (status != SUCCESS)
 	{
-		this->bridge->forget_sa(this->bridge, id->spi, id->dst);
+		this->bridge->forget_sa(this->bridge, id->spi, id->proto, id->dst);
 	}
 	return status;
 }
@@ -192,10 +196,10 @@ METHOD(kernel_ipsec_t, update_sa, status_t,
 	update.encapsulation = data->new_encap;
 	message.message_case = TESTUDO__BRIDGE__TO_NODE__MESSAGE_UPDATE_SA;
 	message.update_sa = &update;
-	this->bridge->remember_sa(this->bridge, id->spi, data->new_src, data->new_dst);
+	this->bridge->remember_sa(this->bridge, id->spi, id->proto, data->new_dst);
 	status = this->bridge->order(this->bridge, &message, "update an SA");
 	/* one entry of the two goes: the old one, or the new one when nothing has changed */
-	this->bridge->forget_sa(this->bridge, id->spi, status == SUCCESS ? id->dst : data->new_dst);
+	this->bridge->forget_sa(this->bridge, id->spi, id->proto, status == SUCCESS ? id->dst : data->new_dst);
 	return status == SUCCESS ? SUCCESS : NOT_SUPPORTED;	/* charon then replaces the SA */
 }
 
@@ -256,7 +260,7 @@ METHOD(kernel_ipsec_t, del_sa, status_t,
 	delete.id = &sa.message;
 	message.message_case = TESTUDO__BRIDGE__TO_NODE__MESSAGE_DELETE_SA;
 	message.delete_sa = &delete;
-	this->bridge->forget_sa(this->bridge, id->spi, id->dst);
+	this->bridge->forget_sa(this->bridge, id->spi, id->proto, id->dst);
 	return this->bridge->order(this->bridge, &message, "delete an SA");
 }
 

@@ -13,6 +13,7 @@
 #include <daemon.h>
 #include <plugins/plugin.h>
 
+#include "configuration.h"
 #include "kernel_testudo_ipsec.h"
 #include "kernel_testudo_socket.h"
 
@@ -30,6 +31,7 @@ static bridge_t *the_bridge;
 
 static kernel_ipsec_t *create_ipsec(void)
 {
+	configuration_watch(the_bridge);
 	return kernel_testudo_ipsec_create(the_bridge);
 }
 

@@ -23,34 +23,39 @@ from lab.host import LabHost
 from lab.quickstart import DVIPA
 from lab.state import LabState
 
-NAME = "charon-plugin"
+NAME, NAME6 = "charon-plugin", "charon-plugin6"
 PLUGIN = BRIDGE_NODE = ""
-GOOD, WEAK = "aes128gcm16", "aes128-sha1"  # charon takes both, Testudo only the first
+GOOD, WEAK = "aes128gcm16", "camellia128-sha256"  # charon takes both, Testudo only the first
+DVIPA6, CLIENT_ADDRESS6 = "2001:db8::100", "2001:db8::10"
 
 
-def with_weak_child(swanctl: str) -> str:
+def with_weak_child(swanctl: str, dvipa: str) -> str:
     """Adds a child `weak` behind the client's own, which stays the first choice."""
     own = f"esp_proposals = {GOOD}\n      }}"
-    return swanctl.replace(own, f"{own}\n      weak {{\n        remote_ts = {DVIPA}\n        esp_proposals = {WEAK}\n      }}")
+    return swanctl.replace(own, f"{own}\n      weak {{\n        remote_ts = {dvipa}\n        esp_proposals = {WEAK}\n      }}")
 
 
 class Lab:
-    def __init__(self):
-        quickstart.down(NAME)
-        self.state = LabState(NAME)
+    def __init__(self, name: str = NAME, dvipa: str = DVIPA):
+        quickstart.down(name)
+        self.dvipa = dvipa
+        self.state = LabState(name)
         self.state.create()
-        description = pair.topology(NAME)
+        description = pair.topology(name)
         network.build(description, self.state)
         self.client, self.server = (LabHost(host.name, description.namespace(host.name), host.addresses, self.state)
                                     for host in description.hosts)
+        for host, address in ((self.client, CLIENT_ADDRESS6), (self.server, DVIPA6)):
+            host.run("sysctl", "-q", "-w", "net.ipv6.conf.all.disable_ipv6=0", "net.ipv6.conf.lan.disable_ipv6=0")
+            host.run("ip", "-6", "address", "replace", f"{address}/64", "dev", "lan", "nodad")
         keys = self.state.path / "ike-certificates"
-        certificates.make_ike(keys, {"dvipa": f"IP:{DVIPA}", "client": "DNS:client.example"})
+        certificates.make_ike(keys, {"dvipa": f"IP:{dvipa}", "client": "DNS:client.example"})
         self.client_charon, self.server_charon = Charon(self.client), Charon(self.server)
         self.client_charon.configure("kernel-libipsec kernel-netlink socket-default vici", config.CLIENT_PLUGINS,
-                                     with_weak_child(config.client_swanctl(DVIPA)), keys / "client.pem", keys / "ca.pem", key_log=True)
+                                     with_weak_child(config.client_swanctl(dvipa), dvipa), keys / "client.pem", keys / "ca.pem", key_log=True)
         self.server_charon.configure("kernel-testudo! kernel-netlink vici",
                                      f"    kernel-testudo {{\n      socket = {self.socket}\n    }}",
-                                     config.owner_swanctl(DVIPA, 0).replace(f"esp_proposals = {GOOD}", f"esp_proposals = {GOOD}, {WEAK}"), keys / "dvipa.pem", keys / "ca.pem")
+                                     config.owner_swanctl(dvipa, 0).replace(f"esp_proposals = {GOOD}", f"esp_proposals = {GOOD}, {WEAK}"), keys / "dvipa.pem", keys / "ca.pem")
         self.client_process = self.client_charon.start()
         self.node = self.charon = None
 
@@ -59,7 +64,7 @@ class Lab:
         return self.server.dir / "charon.sock"
 
     def start_node(self) -> None:
-        self.node = self.server.start("node", BRIDGE_NODE, str(self.socket), DVIPA)
+        self.node = self.server.start("node", BRIDGE_NODE, str(self.socket), self.dvipa)
 
     def start_charon(self) -> None:
         self.charon = self.server_charon.start(Path(PLUGIN))
@@ -193,9 +198,20 @@ class PluginTest(unittest.TestCase):
     def test_90_a_refusal_says_what_is_supported(self):
         done = self.lab.client_charon.swanctl("--initiate", "--child", "weak", "--timeout", "5", check=False)
         self.assertNotIn("completed successfully", done)
-        self.assertIn("node refused to install an SA: ESP proposal AES_CBC(12) with a key of 128 bits, integrity"
-                      " HMAC_SHA1_96(2) with 160 bits, is not supported. Supported: esp_proposals = aes128gcm16",
+        self.assertIn("node refused to install an SA: ESP proposal CAMELLIA_CBC(23) with a key of 128 bits,"
+                      " HMAC_SHA2_256_128(12) with 256 bits: not supported. Supported: esp_proposals of aes128gcm16",
                       self.charon_log())
+
+    def test_901_what_charon_may_propose_is_told_at_once_and_after_each_change(self):
+        """Nobody has negotiated anything: the node knows from the configuration alone."""
+        self.assertIn("connection clients, child web: ESP proposal with CAMELLIA_CBC(23) with 128 bits: the engine has no",
+                      self.lab.events("objection")[0]["text"])
+        self.assertIn("node refused to carry out the configuration: connection clients, child web", self.charon_log())
+        swanctl = self.lab.server_charon.dir / "swanctl.conf"
+        swanctl.write_text(swanctl.read_text(encoding="utf-8").replace(f", {WEAK}", ""), encoding="utf-8")
+        self.lab.server_charon.swanctl("--load-conns")
+        told = self.wait_for("configuration")[-1]
+        self.assertEqual((told["children"], told["objections"]), (1, 0))
 
     def test_91_a_node_that_hangs_holds_charon_up_for_a_bounded_time(self):
         self.lab.node.signal(signal.SIGSTOP)
@@ -218,6 +234,34 @@ class PluginTest(unittest.TestCase):
 
     def charon_log(self) -> str:
         return self.lab.server_charon.log.read_text(encoding="utf-8", errors="replace")
+
+
+class Ipv6Test(unittest.TestCase):
+    """An IPv6 DVIPA: negotiated, rekeyed by expiry, deleted."""
+
+    lab: Lab
+
+    @classmethod
+    def setUpClass(cls):
+        cls.addClassCleanup(quickstart.down, NAME6)
+        cls.lab = Lab(NAME6, DVIPA6)
+        cls.lab.start_node()
+        cls.lab.start_charon()
+        wait.until("charon to connect", lambda: cls.lab.events("connected"))
+
+    def test_negotiated_and_rekeyed(self):
+        self.lab.initiate()
+        added = self.lab.events("add_sa")
+        self.assertEqual({(event["local"], event["remote"]) for event in added}, {(DVIPA6, CLIENT_ADDRESS6)})
+        for event in added:
+            self.assertIn(event["key_sha256"], self.lab.client_keys())
+        self.assertEqual({event["outbound"] for event in self.lab.events("add_policy")}, {True, False})
+        mark = len(self.lab.events())
+        self.lab.node.signal(signal.SIGUSR1)
+        wait.until("two new SAs", lambda: len(self.lab.since(mark, "add_sa")) == 2)
+        wait.until("the old ones to be deleted", lambda: len(self.lab.since(mark, "delete_sa")) == 2)
+        self.lab.client_charon.swanctl("--terminate", "--ike", "dvipa")
+        wait.until("all to be deleted", lambda: len(self.lab.since(mark, "delete_sa")) == 4)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/check.h"
+#include "ike/agreement.h"
 #include "ike/bridge_protocol.h"
 #include "ike/filter_message.h"
 #include "ike/sa_message.h"
@@ -18,6 +19,10 @@ class Sink final : public IkeEvents {
  public:
   void ike_connected(const std::string&, bool) override {}
   void ike_disconnected(const std::string&) override {}
+  Result<void> ike_configuration(const std::vector<ChildConfiguration>& children) override {
+    for (const Objection& o : objections(children, {})) CHECK(!o.text.empty());
+    return {};
+  }
   Result<Spi> allocate_spi(IpAddress, IpAddress) override { return Spi(256); }
   Result<void> add_sa(ipsec::SaParameters sa) override {
     sa.id = SaId(1);

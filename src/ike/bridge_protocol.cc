@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <array>
 #include <optional>
+#include <utility>
 
 #include "base/secret.h"
 #include "bridge.pb.h"
@@ -19,7 +20,9 @@ constexpr std::uint32_t kVersion = 2;
 constexpr std::uint16_t kIkePort = 500;
 constexpr std::uint32_t kPortMax = 65'535;
 constexpr std::size_t kErrorMax = 1000;  // bytes
-constexpr std::size_t kMarkerSize = 4;   // RFC 7296 section 2.23, RFC 3948 section 2.2
+constexpr std::size_t kNameMax = 256;    // bytes
+constexpr std::size_t kChildrenMax = 65'536;
+constexpr std::size_t kMarkerSize = 4;  // RFC 7296 section 2.23, RFC 3948 section 2.2
 
 /// charon adds the non-ESP marker, and expects it, when neither port is 500; path::IkeDatagram never has it.
 bool carries_marker(Endpoint a, Endpoint b) { return a.port != kIkePort && b.port != kIkePort; }
@@ -36,7 +39,16 @@ void set_host(bridge::Host* host, Endpoint endpoint) {
   host->set_port(endpoint.port);
 }
 
-SaName name_of(const bridge::SaId& id) { return {Spi(id.spi()), xcf::address_of(id.destination().address())}; }
+constexpr bool is_ipsec(std::uint32_t protocol) {
+  return protocol == static_cast<std::uint32_t>(ipsec::Protocol::kEsp) ||
+         protocol == static_cast<std::uint32_t>(ipsec::Protocol::kAh);
+}
+
+/// Of another protocol there is no SA; the name of an ESP SA stands for it, and AddSa refuses it by number.
+SaName name_of(const bridge::SaId& id) {
+  return {Spi(id.spi()), xcf::address_of(id.destination().address()),
+          is_ipsec(id.protocol()) ? static_cast<ipsec::Protocol>(id.protocol()) : ipsec::Protocol::kEsp};
+}
 
 void set_error(bridge::Answer& answer, const std::string& text) { answer.set_error(text.substr(0, kErrorMax)); }
 
@@ -45,8 +57,9 @@ void set_result(bridge::Answer& answer, const Result<void>& result) {
 }
 
 void get_spi(IkeEvents& events, const bridge::GetSpi& m, bridge::Answer& answer) {
-  constexpr std::uint32_t kEsp = 50;
-  if (m.protocol() != kEsp) return set_error(answer, "only ESP is supported: no ah_proposals");
+  if (!is_ipsec(m.protocol()))
+    return set_error(answer,
+                     fmt::format("SPI of IP protocol {}: only ESP (50) and AH (51) have one", m.protocol()));
   const auto spi =
       events.allocate_spi(xcf::address_of(m.destination().address()), xcf::address_of(m.source().address()));
   if (!spi) return set_error(answer, spi.error().message);
@@ -76,6 +89,30 @@ void query_sa(IkeEvents& events, const bridge::QuerySa& m, bridge::Answer& answe
   answer.set_packets(use->packets);
   answer.set_used(use->used);
   answer.set_idle_seconds(use->idle_seconds);
+}
+
+Proposal proposal_of(const bridge::Proposal& m) {
+  constexpr std::uint32_t kEncryption = 1, kIntegrity = 3;  // transform types of IKEv2
+  Proposal out{
+      .protocol = is_ipsec(m.protocol()) ? static_cast<ipsec::Protocol>(m.protocol()) : ipsec::Protocol::kEsp,
+      .encryption = {},
+      .integrity = {}};
+  for (const bridge::Transform& t : m.transforms()) {
+    if (t.type() == kEncryption) out.encryption.push_back({t.number(), t.key_bits()});
+    if (t.type() == kIntegrity) out.integrity.push_back({t.number(), t.key_bits()});
+  }
+  return out;
+}
+
+ChildConfiguration child_of(const bridge::Child& m) {
+  ChildConfiguration out{.connection = m.connection().substr(0, kNameMax),
+                         .child = m.name().substr(0, kNameMax),
+                         .mode = m.mode(),
+                         .ipcomp = m.ipcomp(),
+                         .sha256_96 = m.sha256_96(),
+                         .proposals = {}};
+  for (const bridge::Proposal& proposal : m.proposals()) out.proposals.push_back(proposal_of(proposal));
+  return out;
 }
 
 enum class Change : std::uint8_t { kAdd, kDelete };
@@ -158,10 +195,23 @@ bridge::Answer BridgeProtocol::answer(const bridge::ToNode& m) {
     case bridge::ToNode::kFlushPolicies:
       events_.flush_policies();
       break;
+    case bridge::ToNode::kConfiguration:
+      set_result(answer, configuration(m.configuration()));
+      break;
     default:
       set_error(answer, "the node does not know this request");
   }
   return answer;
+}
+
+Result<void> BridgeProtocol::configuration(const bridge::Configuration& part) {
+  for (const bridge::Child& child : part.children()) {
+    if (children_.size() == kChildrenMax)
+      return fail(fmt::format("more than {} child configurations", kChildrenMax));
+    children_.push_back(child_of(child));
+  }
+  if (part.more()) return {};
+  return events_.ike_configuration(std::exchange(children_, {}));
 }
 
 void BridgeProtocol::send_ike(const bridge::IkeDatagram& m) {
@@ -178,13 +228,13 @@ void BridgeProtocol::send_ike(const bridge::IkeDatagram& m) {
   events_.send_ike(*local, *remote, payload);
 }
 
-std::string BridgeProtocol::expire(SaName name, IpAddress source, Expiry expiry) {
+std::string BridgeProtocol::expire(const SaName& name, IpAddress source, Expiry expiry) {
   bridge::ToCharon m;
   bridge::SaId* id = m.mutable_expire()->mutable_id();
   id->mutable_source()->set_address(source.to_bytes());
   id->mutable_destination()->set_address(name.destination.to_bytes());
   id->set_spi(name.spi.value());
-  id->set_protocol(50);
+  id->set_protocol(static_cast<std::uint32_t>(name.protocol));
   m.mutable_expire()->set_hard(expiry == Expiry::kHard);
   return m.SerializeAsString();
 }

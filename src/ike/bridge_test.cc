@@ -29,6 +29,10 @@ class Recorder final : public IkeEvents {
     said.push_back("connected " + daemon + (restarted ? " restarted" : ""));
   }
   void ike_disconnected(const std::string& reason) override { said.push_back("disconnected " + reason); }
+  Result<void> ike_configuration(const std::vector<ChildConfiguration>& children) override {
+    configured = children;
+    return children.empty() ? Result<void>() : fail("child " + children.back().child + " cannot be");
+  }
   Result<Spi> allocate_spi(IpAddress dvipa, IpAddress) override {
     if (dvipa != kDvipa) return fail("not mine");
     return Spi(0x1234);
@@ -62,6 +66,7 @@ class Recorder final : public IkeEvents {
 
   std::vector<std::string> said;
   std::vector<std::string> tunnels;
+  std::vector<ChildConfiguration> configured;
 };
 
 class Plugin {
@@ -151,6 +156,40 @@ TEST_F(BridgeTest, SocketIsRootsAlone) {
   struct stat info {};
   ASSERT_EQ(::stat(path_.c_str(), &info), 0);
   EXPECT_EQ(info.st_mode & 0777, 0600U);
+}
+
+TEST_F(BridgeTest, ConfigurationComesInPartsAndIsAnsweredAtTheEnd) {
+  start();
+  Plugin plugin(path_);
+  plugin.hello(true);
+  turn();
+  ASSERT_TRUE(plugin.receive()->has_welcome());
+  bridge::ToNode part;
+  bridge::Child* child = part.mutable_configuration()->add_children();
+  child->set_connection("clients");
+  child->set_name("web");
+  child->set_mode(1);
+  bridge::Proposal* proposal = child->add_proposals();
+  proposal->set_protocol(51);
+  for (const std::uint32_t type : {1U, 3U, 4U}) {
+    proposal->add_transforms()->set_type(type);
+    proposal->mutable_transforms(proposal->transforms_size() - 1)->set_number(10 * type);
+  }
+  part.mutable_configuration()->set_more(true);
+  EXPECT_EQ(ask(plugin, part).error(), "");
+  EXPECT_TRUE(events_.configured.empty());
+  part.mutable_configuration()->set_more(false);
+  part.mutable_configuration()->mutable_children(0)->set_name("other");
+  EXPECT_EQ(ask(plugin, part).error(), "child other cannot be");
+  ASSERT_EQ(events_.configured.size(), 2U);
+  EXPECT_EQ(events_.configured[0],
+            (ChildConfiguration{.connection = "clients",
+                                .child = "web",
+                                .mode = 1,
+                                .proposals = {{ipsec::Protocol::kAh, {{10, 0}}, {{30, 0}}}}}));
+  // All of it again: what came before is replaced.
+  EXPECT_EQ(ask(plugin, part).error(), "child other cannot be");
+  EXPECT_EQ(events_.configured.size(), 1U);
 }
 
 TEST_F(BridgeTest, AnswersRequests) {

@@ -23,10 +23,11 @@
 
 namespace testudo::ike {
 
-/// How the IKE daemon names an installed ESP SA: RFC 4301's SPI and destination.
+/// How the IKE daemon names an installed SA: SPI, destination and protocol (RFC 4301 section 4.1).
 struct SaName {
   Spi spi;
   IpAddress destination;
+  ipsec::Protocol protocol = ipsec::Protocol::kEsp;
   friend constexpr auto operator<=>(const SaName&, const SaName&) = default;
 };
 
@@ -47,9 +48,30 @@ struct SaPath {
   bool udp_encapsulation = false;
 };
 
+/// What the daemon may propose, or accept, for one kind of child SA.
+struct Transform {
+  std::uint32_t number = 0;    // IANA
+  std::uint32_t key_bits = 0;  // without salt; 0: as the algorithm has it
+  friend bool operator==(const Transform&, const Transform&) = default;
+};
+struct Proposal {
+  ipsec::Protocol protocol = ipsec::Protocol::kEsp;
+  std::vector<Transform> encryption;  // any of them
+  std::vector<Transform> integrity;   // any of them; none with an AEAD
+  friend bool operator==(const Proposal&, const Proposal&) = default;
+};
+struct ChildConfiguration {
+  std::string connection, child;  // names
+  std::uint32_t mode = 2;         // charon's: 1 transport, 2 tunnel, 3 BEET
+  bool ipcomp = false;
+  bool sha256_96 = false;  // HMAC-SHA2-256 cut to 96 bits
+  std::vector<Proposal> proposals;
+  friend bool operator==(const ChildConfiguration&, const ChildConfiguration&) = default;
+};
+
 /// One policy of charon.
 struct Policy {
-  IpAddress dvipa;                     // local end of the SAs that the policy is tied to
+  IpAddress dvipa;                       // local end of the SAs that the policy is tied to
   std::vector<xcf::v1::Filter> filters;  // without ids
 };
 
@@ -66,6 +88,9 @@ class IkeEvents {
   /// peer has negotiated anew (Installation::daemon_restarted()).
   virtual void ike_connected(const std::string& daemon, bool restarted) = 0;
   virtual void ike_disconnected(const std::string& reason) = 0;
+  /// All that the daemon may negotiate: after each connection, and when it has changed. Fails, naming connection,
+  /// child and proposal, when some of it could not be carried out.
+  virtual Result<void> ike_configuration(const std::vector<ChildConfiguration>& children) = 0;
 
   /// An inbound SPI of `dvipa`, for an SA from `peer`; fails when `dvipa` is not owned here.
   virtual Result<Spi> allocate_spi(IpAddress dvipa, IpAddress peer) = 0;

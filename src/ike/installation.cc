@@ -41,7 +41,9 @@ Installation::~Installation() {
 // ---- SAs ----
 
 bool Installation::spi_taken(Spi spi) const {
-  return by_name_.contains({spi, dvipa_}) || std::ranges::find(allocated_, spi) != allocated_.end();
+  return by_name_.contains({spi, dvipa_, ipsec::Protocol::kEsp}) ||
+         by_name_.contains({spi, dvipa_, ipsec::Protocol::kAh}) ||
+         std::ranges::find(allocated_, spi) != allocated_.end();
 }
 
 void Installation::forget_allocation(Spi spi) {
@@ -96,7 +98,13 @@ Result<SaId> Installation::update_sa(SaName name, const SaPath& path) {
   if (local.address != dvipa_) {
     return fail(fmt::format("an SA of {} cannot move to {}", dvipa_.to_string(), local.address.to_string()));
   }
-  const SaName moved{name.spi, path.destination.address};
+  if (remote.address.is_v4() != dvipa_.is_v4()) {
+    return fail(fmt::format("an SA of {} cannot have {} as its peer: the families differ", dvipa_.to_string(),
+                            remote.address.to_string()));
+  }
+  if (path.udp_encapsulation && sa.protocol == ipsec::Protocol::kAh)
+    return fail("AH has no UDP encapsulation: it does not pass a NAT");
+  const SaName moved{name.spi, path.destination.address, name.protocol};
   if (moved != name && by_name_.contains(moved)) {
     return fail(fmt::format("an SA with SPI {:08x} to {} is installed already", moved.spi.value(),
                             moved.destination.to_string()));
@@ -108,9 +116,8 @@ Result<SaId> Installation::update_sa(SaName name, const SaPath& path) {
   sa.local_port = path.udp_encapsulation ? local.port : std::uint16_t{4500};
   sa.remote_port = path.udp_encapsulation ? remote.port : std::uint16_t{4500};
   xcf::v1::Install change = begin();
-  *change.add_sas() = sa_to_message(sa);
+  *change.add_update_sas() = update_to_message(sa);
   queue(change);
-  scrub(change);
   return id;
 }
 
@@ -324,8 +331,13 @@ std::optional<xcf::v1::Install> Installation::answer(const std::string& node, co
   if (member == members_.end() || pull.epoch() != epoch_.value() || xcf::address_of(pull.dvipa()) != dvipa_)
     return std::nullopt;
   xcf::v1::Install install = begin();
-  const ipsec::SaParameters* sa = find(SaName{Spi(pull.spi()), dvipa_});
-  if (sa != nullptr && sa->remote == xcf::address_of(pull.remote())) *install.add_sas() = sa_to_message(*sa);
+  const ipsec::SaParameters* sa = nullptr;  // an inbound SPI names one SA, whatever the protocol: allocate_spi()
+  for (const auto protocol : {ipsec::Protocol::kEsp, ipsec::Protocol::kAh}) {
+    if (sa == nullptr) sa = find(SaName{Spi(pull.spi()), dvipa_, protocol});
+  }
+  // Behind a NAT the peer may have another address by now.
+  const bool same = sa != nullptr && (sa->udp_encapsulation || sa->remote == xcf::address_of(pull.remote()));
+  if (same) *install.add_sas() = sa_to_message(*sa);
   note_sent(member->second, install);
   return install;
 }

@@ -251,7 +251,13 @@ TEST_F(InstallationTest, UpdateKeepsTheIdAndFollowsThePeer) {
   EXPECT_EQ(installation_.find(SaName{Spi(2000), kPeer}), nullptr);
   EXPECT_NE(installation_.find(SaName{Spi(2000), kOtherPeer}), nullptr);
   const auto out = installation_.take_outgoing();
-  EXPECT_EQ(out.at(0).message.sas(0).remote(), kOtherPeer.to_bytes());
+  EXPECT_EQ(out.at(0).message.sas_size(), 0);  // no key travels again
+  EXPECT_EQ(out.at(0).message.update_sas(0).id(), id.value());
+  EXPECT_EQ(out.at(0).message.update_sas(0).remote(), kOtherPeer.to_bytes());
+  EXPECT_EQ(out.at(0).message.update_sas(0).remote_port(), 6000U);
+  EXPECT_TRUE(check_install(out.at(0).message));
+  EXPECT_FALSE(installation_.update_sa({Spi(2000), kOtherPeer},
+                                       {{kDvipa, 4500}, {*IpAddress::parse("2001:db8::1"), 6000}, true}));
   EXPECT_FALSE(installation_.update_sa({Spi(2000), kOtherPeer}, {{kPeer, 4500}, {kOtherPeer, 6000}, true}));
   EXPECT_FALSE(installation_.update_sa({Spi(1), kPeer}, {{kDvipa, 4500}, {kOtherPeer, 6000}, true}));
 }

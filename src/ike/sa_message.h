@@ -15,6 +15,16 @@ namespace testudo::ike {
 [[nodiscard]] xcf::v1::Sa sa_to_message(const ipsec::SaParameters& sa);
 Result<ipsec::SaParameters> sa_from_message(const xcf::v1::Sa& message);
 
+/// An SA's new path: what travels instead of the whole SA, whose keys need not be sent again.
+struct SaMove {
+  SaId id;
+  Endpoint remote;
+  std::uint16_t local_port = 0;
+  bool udp_encapsulation = false;
+};
+[[nodiscard]] xcf::v1::UpdateSa update_to_message(const ipsec::SaParameters& sa);
+Result<SaMove> update_from_message(const xcf::v1::UpdateSa& message);
+
 /// The whole message: DVIPA and epoch set, every SA and filter valid, every SA of that DVIPA.
 Result<void> check_install(const xcf::v1::Install& install);
 

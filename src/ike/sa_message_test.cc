@@ -34,6 +34,25 @@ xcf::v1::Sa valid_sa() {
   m.mutable_limits()->set_hard_packets(4);
   m.mutable_limits()->set_soft_seconds(5);
   m.mutable_limits()->set_hard_seconds(6);
+  m.set_protocol(50);
+  m.set_dont_fragment(xcf::v1::Sa::CLEAR);
+  m.set_copy_dscp(true);
+  return m;
+}
+
+xcf::v1::Sa ah_over_esp() {
+  xcf::v1::Sa m = valid_sa();
+  m.set_protocol(51);
+  m.set_mode(xcf::v1::Sa::TRANSPORT);
+  m.set_udp_encapsulation(false);
+  m.set_esn(false);
+  m.set_suite(crypto::suite_number({crypto::Cipher::kNone, crypto::Integrity::kHmacSha256}));
+  m.set_key(std::string(32, 'a'));
+  m.set_local(IpAddress::parse("2001:db8::100")->to_bytes());
+  m.set_remote(IpAddress::parse("2001:db8:1::1")->to_bytes());
+  m.mutable_inner_esp()->set_spi(0x1000);
+  m.mutable_inner_esp()->set_suite(crypto::suite_number(crypto::Suite::kAesGcm128Icv16));
+  m.mutable_inner_esp()->set_key(std::string(20, 'e'));
   return m;
 }
 
@@ -49,6 +68,34 @@ xcf::v1::Filter valid_filter() {
   f.set_source_port_last(65535);
   f.set_destination_port_last(65535);
   return f;
+}
+
+TEST(SaMessage, AhOverEspSurvivesTheWayThereAndBackAndIsScrubbed) {
+  const auto sa = sa_from_message(ah_over_esp());
+  ASSERT_TRUE(sa) << sa.error().message;
+  EXPECT_EQ(sa->protocol, ipsec::Protocol::kAh);
+  EXPECT_EQ(sa->mode, ipsec::Mode::kTransport);
+  EXPECT_EQ(sa->inner_esp->spi, Spi(0x1000));
+  xcf::v1::Sa message = sa_to_message(*sa);
+  EXPECT_EQ(message.SerializeAsString(), ah_over_esp().SerializeAsString());
+  scrub(message);
+  EXPECT_EQ(message.key() + message.inner_esp().key(), "");
+}
+
+TEST(SaMessage, UpdateSurvivesTheWayThereAndBack) {
+  auto sa = *sa_from_message(valid_sa());
+  const auto move = update_from_message(update_to_message(sa));
+  ASSERT_TRUE(move) << move.error().message;
+  EXPECT_EQ(move->id, sa.id);
+  EXPECT_EQ(move->remote, (Endpoint{sa.remote, 61000}));
+  EXPECT_EQ(move->local_port, 4500);
+  EXPECT_TRUE(move->udp_encapsulation);
+  xcf::v1::UpdateSa bad = update_to_message(sa);
+  bad.set_remote_port(65536);
+  EXPECT_FALSE(update_from_message(bad));
+  bad = update_to_message(sa);
+  bad.clear_remote();
+  EXPECT_FALSE(update_from_message(bad));
 }
 
 TEST(SaMessage, SurvivesTheWayThereAndBack) {
@@ -72,6 +119,33 @@ TEST(SaMessage, EveryFieldIsChecked) {
       {"remote of 5 bytes", [](auto& m) { m.set_remote("12345"); }, "remote address: an IP address of 5 bytes"},
       {"remote, multicast", [](auto& m) { m.set_remote(IpAddress(0xe0000001).to_bytes()); },
        "not that of one host"},
+      {"protocol", [](auto& m) { m.set_protocol(17); }, "neither ESP (50) nor AH (51)"},
+      {"AH encapsulated", [](auto& m) { m.set_protocol(51); }, "AH has no UDP encapsulation"},
+      {"AH with ESP's suite",
+       [](auto& m) {
+         m.set_protocol(51);
+         m.set_udp_encapsulation(false);
+       },
+       "is no suite of AH"},
+      {"ESP in ESP", [](auto& m) { m.mutable_inner_esp()->set_spi(1000); }, "an inner ESP goes with AH only"},
+      {"inner SPI",
+       [](auto& m) {
+         m = ah_over_esp();
+         m.mutable_inner_esp()->set_spi(255);
+       },
+       "inner SPI 255 is reserved"},
+      {"inner key",
+       [](auto& m) {
+         m = ah_over_esp();
+         m.mutable_inner_esp()->set_key("short");
+       },
+       "key has 5 bytes; AES-GCM-128 needs 20"},
+      {"inner ESN",
+       [](auto& m) {
+         m = ah_over_esp();
+         m.set_esn(true);
+       },
+       "no extended sequence numbers"},
       {"families", [](auto& m) { m.set_remote(std::string(15, '\x20') + "1"); }, "are of two families"},
       {"local port", [](auto& m) { m.set_local_port(65536); }, "port 65536"},
       {"remote port", [](auto& m) { m.set_remote_port(0); }, "port 0"},

@@ -12,65 +12,14 @@
 #include "bridge.pb.h"
 #include "ike/filter_message.h"
 #include "ike/sa_message.h"
+#include "ike/transforms.h"
 #include "xcf/address_field.h"
 
 namespace testudo::ike {
 namespace {
 
-constexpr std::uint32_t kNone = 0, kUndefined = 1024;  // charon: AUTH_UNDEFINED, with an AEAD
-constexpr std::uint32_t kModeTunnel = 2;
-constexpr std::uint32_t kProtocolEsp = 50;
-constexpr std::string_view kSupported = "esp_proposals = aes128gcm16, aes256gcm16, aes128-sha256 or aes256-sha256";
-
-struct Named {
-  std::uint32_t number;
-  std::string_view name;
-};
-// IANA, "Internet Key Exchange Version 2 (IKEv2) Parameters", Transform Type 1 and 3: names for refusals.
-constexpr std::array kEncryptions = {
-    Named{2, "DES_CBC"},
-    Named{3, "3DES_CBC"},
-    Named{7, "BLOWFISH_CBC"},
-    Named{11, "NULL"},
-    Named{12, "AES_CBC"},
-    Named{13, "AES_CTR"},
-    Named{14, "AES_CCM_8"},
-    Named{15, "AES_CCM_12"},
-    Named{16, "AES_CCM_16"},
-    Named{18, "AES_GCM_8"},
-    Named{19, "AES_GCM_12"},
-    Named{20, "AES_GCM_16"},
-    Named{21, "NULL_AUTH_AES_GMAC"},
-    Named{23, "CAMELLIA_CBC"},
-    Named{28, "CHACHA20_POLY1305"},
-};
-constexpr std::array kIntegrities = {
-    Named{1, "HMAC_MD5_96"},        Named{2, "HMAC_SHA1_96"},       Named{5, "AES_XCBC_96"},
-    Named{8, "AES_CMAC_96"},        Named{9, "AES_128_GMAC"},       Named{10, "AES_192_GMAC"},
-    Named{11, "AES_256_GMAC"},      Named{12, "HMAC_SHA2_256_128"}, Named{13, "HMAC_SHA2_384_192"},
-    Named{14, "HMAC_SHA2_512_256"},
-};
-
-struct Row {
-  std::uint32_t encryption;
-  std::size_t encryption_key;  // bytes
-  std::uint32_t integrity;
-  std::size_t integrity_key;  // bytes
-  crypto::Suite suite;
-};
-constexpr std::array kRows = {
-    Row{20, 16 + 4, kNone, 0, crypto::Suite::kAesGcm128Icv16},
-    Row{20, 32 + 4, kNone, 0, crypto::Suite::kAesGcm256Icv16},
-    Row{12, 16, 12, 32, crypto::Suite::kAesCbc128HmacSha256},
-    Row{12, 32, 12, 32, crypto::Suite::kAesCbc256HmacSha256},
-};
-
-template <std::size_t N>
-std::string name(const std::array<Named, N>& names, std::uint32_t number) {
-  if (number == kNone || number == kUndefined) return "none";
-  const auto* found = std::ranges::find(names, number, &Named::number);
-  return fmt::format("{}({})", found == names.end() ? "unknown" : found->name, number);
-}
+constexpr std::uint32_t kModeTransport = 1, kModeTunnel = 2;
+constexpr std::uint32_t kProtocolEsp = 50, kProtocolAh = 51;
 
 /// The part of a pair of limits that is there. rekey > life comes of an underflow in charon: no soft limit.
 void set_limits(const bridge::Lifetime& from, std::uint64_t& soft, std::uint64_t& hard) {
@@ -93,10 +42,22 @@ Secret key_of(const bridge::AddSa& m) {
   return key;
 }
 
+/// Of charon's other modes, BEET (3) makes SAs.
+Result<void> check_mode(std::uint32_t mode) {
+  if (mode == kModeTransport || mode == kModeTunnel) return {};
+  return fail(fmt::format("mode {} is not supported: set mode = tunnel or transport",
+                          mode == 3 ? "beet" : std::to_string(mode)));
+}
+
 Result<void> check(const bridge::AddSa& m) {
-  if (m.id().protocol() != kProtocolEsp) return fail("only ESP is supported: no ah_proposals");
-  if (m.mode() != kModeTunnel) return fail(fmt::format("mode {} is not supported: set mode = tunnel", m.mode()));
+  if (m.id().protocol() != kProtocolEsp && m.id().protocol() != kProtocolAh)
+    return fail(fmt::format("SA of IP protocol {}: only ESP (50) and AH (51) are supported", m.id().protocol()));
+  if (auto checked = check_mode(m.mode()); !checked) return checked;
+  if (m.id().protocol() == kProtocolAh && m.encapsulation())
+    return fail("AH with UDP encapsulation: AH does not pass a NAT; use esp_proposals, or set encap = no");
   if (m.ipcomp() != 0) return fail("IPComp is not supported: set ipcomp = no");
+  if (m.dscp_in()) return fail("DSCP is not copied inwards (RFC 4301 section 5.1.2): set copy_dscp = out or no");
+  if (m.no_ecn()) return fail("ECN is always carried along (RFC 6040): set copy_ecn = yes");
   if (m.reqid() == 0) return fail("SA without a reqid");
   for (const bridge::Host* host : {&m.id().source(), &m.id().destination()}) {
     if (host->port() > 65'535) return fail(fmt::format("UDP port {} is above 65535", host->port()));
@@ -167,8 +128,8 @@ Result<void> check(const bridge::Policy& m) {
   if (m.kind() != bridge::Policy::IPSEC && m.kind() != bridge::Policy::PASS && m.kind() != bridge::Policy::DROP) {
     return fail(fmt::format("policy of unknown kind {}", static_cast<int>(m.kind())));
   }
-  if (m.kind() == bridge::Policy::IPSEC && m.mode() != kModeTunnel) {
-    return fail(fmt::format("policy of mode {} is not supported: set mode = tunnel", m.mode()));
+  if (m.kind() == bridge::Policy::IPSEC) {
+    if (auto checked = check_mode(m.mode()); !checked) return checked;
   }
   for (const bridge::Selector* selector : {&m.source(), &m.destination()}) {
     const auto first = IpAddress::from_bytes(selector->first()), last = IpAddress::from_bytes(selector->last());
@@ -187,22 +148,7 @@ Result<void> check(const bridge::Policy& m) {
 }  // namespace
 
 SaName name_of(const ipsec::SaParameters& sa) {
-  return {sa.spi, sa.direction == ipsec::Direction::kInbound ? sa.local : sa.remote};
-}
-
-Result<crypto::Suite> suite_of(std::uint32_t encryption, std::size_t encryption_key, std::uint32_t integrity,
-                               std::size_t integrity_key) {
-  const std::uint32_t canonical = integrity == kUndefined ? kNone : integrity;
-  for (const Row& row : kRows) {
-    if (row.encryption == encryption && row.encryption_key == encryption_key && row.integrity == canonical &&
-        row.integrity_key == integrity_key) {
-      return row.suite;
-    }
-  }
-  return fail(fmt::format(
-      "ESP proposal {} with a key of {} bits, integrity {} with {} bits, is not supported. Supported: {}",
-      name(kEncryptions, encryption), encryption_key * 8, name(kIntegrities, integrity), integrity_key * 8,
-      kSupported));
+  return {sa.spi, sa.direction == ipsec::Direction::kInbound ? sa.local : sa.remote, sa.protocol};
 }
 
 std::string tunnel_name(const std::string& connection, std::uint32_t reqid, std::uint32_t generation) {
@@ -212,13 +158,20 @@ std::string tunnel_name(const std::string& connection, std::uint32_t reqid, std:
 
 Result<ipsec::SaParameters> translate(const bridge::AddSa& m, std::uint32_t generation) {
   if (auto checked = check(m); !checked) return tl::unexpected(checked.error());
-  const auto suite = suite_of(m.encryption(), m.encryption_key().size(), m.integrity(), m.integrity_key().size());
+  const auto protocol = static_cast<ipsec::Protocol>(m.id().protocol());
+  const auto suite = suite_of({.protocol = protocol,
+                               .encryption = m.encryption(),
+                               .encryption_key = m.encryption_key().size(),
+                               .integrity = m.integrity(),
+                               .integrity_key = m.integrity_key().size()});
   if (!suite) return tl::unexpected(suite.error());
   const bridge::Host& local = m.inbound() ? m.id().destination() : m.id().source();
   const bridge::Host& remote = m.inbound() ? m.id().source() : m.id().destination();
   ipsec::SaParameters sa{
       .id = {},
       .direction = m.inbound() ? ipsec::Direction::kInbound : ipsec::Direction::kOutbound,
+      .protocol = protocol,
+      .mode = m.mode() == kModeTransport ? ipsec::Mode::kTransport : ipsec::Mode::kTunnel,
       .spi = Spi(m.id().spi()),
       .local = xcf::address_of(local.address()),
       .remote = xcf::address_of(remote.address()),
@@ -231,6 +184,9 @@ Result<ipsec::SaParameters> translate(const bridge::AddSa& m, std::uint32_t gene
       .key = key_of(m),
       .replay_window = m.replay_window(),
       .esn = m.esn(),
+      .inner_esp = std::nullopt,  // IKEv2 negotiates no AH over ESP
+      .dont_fragment = m.clear_df() ? ipsec::DontFragment::kClear : ipsec::DontFragment::kCopy,
+      .copy_dscp = !m.zero_dscp(),
       .limits = limits_of(m),
   };
   // The same rules as for an SA that comes over XCF; the id, which is not known yet, aside.

@@ -1,18 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
-// What charon says, in Testudo's words: algorithm numbers to a crypto::Suite, an SA to SaParameters, a policy to
-// filters; or a refusal that names the proposal and says what is supported.
+// What charon says, in Testudo's words: an SA to SaParameters, a policy to
+// filters; or a refusal that says what is supported. Algorithms: ike/transforms.h.
 //
 //   Result<ipsec::SaParameters> sa = translate(add_sa);
-//   // error: "ESP proposal 3DES_CBC(3)/192 bits, HMAC_MD5_96(1) is not supported. Supported esp_proposals: …"
+//   // error: "mode beet is not supported: set mode = tunnel or transport"
 #pragma once
 
-#include <cstddef>
 #include <cstdint>
 #include <string>
 
 #include "base/address.h"
 #include "base/result.h"
-#include "crypto/suite.h"
 #include "ike/ike_daemon.h"
 #include "ipsec/sa_parameters.h"
 
@@ -22,11 +20,6 @@ class Policy;
 }  // namespace testudo::bridge
 
 namespace testudo::ike {
-
-/// Numbers as in IANA's "IKEv2 Transform Attribute Values" (types 1 and 3), 0 or 1024 for none; key lengths in
-/// bytes, an AEAD's salt included.
-Result<crypto::Suite> suite_of(std::uint32_t encryption, std::size_t encryption_key, std::uint32_t integrity,
-                               std::size_t integrity_key);
 
 /// The name that an SA and the filters which lead to it share: "cluster{1}". charon counts its reqids from 1
 /// whenever it starts, and SAs of the one before may still carry traffic: from the second charon on, which is

@@ -150,6 +150,14 @@ void Sa::set_remote_endpoint(Endpoint remote) {
   remote_port_ = remote.port;
 }
 
+void Sa::set_path(const Path& path) {
+  CHECK(path.remote.address.is_v4() == local_.is_v4() && (protocol_ == Protocol::kEsp || !path.udp_encapsulation));
+  remote_ = path.remote.address;
+  remote_port_ = path.remote.port;
+  local_port_ = path.local_port;
+  udp_encapsulation_ = path.udp_encapsulation;
+}
+
 Result<std::unique_ptr<Sa>> SaFactory::create(SaParameters p) {
   if (const Result<void> valid = validate(p); !valid) return tl::unexpected(valid.error());
   const crypto::Esn esn = p.esn ? crypto::Esn::kYes : crypto::Esn::kNo;

@@ -47,6 +47,13 @@ struct Shape {
   [[nodiscard]] constexpr bool has_esp() const { return esp_block != 0; }
 };
 
+/// Where an SA's packets come from or go to, outside: what changes when its peer moves.
+struct Path {
+  Endpoint remote;               // port: with udp_encapsulation
+  std::uint16_t local_port = 0;  // with udp_encapsulation
+  bool udp_encapsulation = false;
+};
+
 class alignas(64) Sa {
  public:
   [[nodiscard]] SaId id() const { return id_; }
@@ -110,6 +117,7 @@ class alignas(64) Sa {
   friend class SaFactory;
   friend class Sad;
   friend class Transforms;
+  void set_path(const Path& path);  // the Sad's: look-up depends on it
   /// What is behind the AH header.
   struct Inner {
     Spi spi;

@@ -41,6 +41,21 @@ std::unique_ptr<Sa> Sad::remove(SaId id) {
   return sa;
 }
 
+std::unique_ptr<Sa> Sad::move(SaId id, const Path& path) {
+  Sa* sa = find(id);
+  if (sa == nullptr) return nullptr;
+  if (!sa->inbound()) {
+    sa->set_path(path);
+    return nullptr;
+  }
+  inbound_.erase(sa);
+  sa->set_path(path);
+  const auto same = inbound_.find(sa);
+  std::unique_ptr<Sa> displaced = same == inbound_.end() ? nullptr : remove((*same)->id());
+  CHECK(inbound_.insert(sa).second);
+  return displaced;
+}
+
 Sa* Sad::find_inbound(Spi spi, Protocol protocol, IpAddress remote, IpAddress local) const {
   const auto found = inbound_.find(InboundKey{spi, protocol, remote, local});
   return found == inbound_.end() ? nullptr : *found;

@@ -36,6 +36,10 @@ class Sad {
   [[nodiscard]] std::unique_ptr<Sa> install(std::unique_ptr<Sa> sa);
   /// Null: not installed.
   [[nodiscard]] std::unique_ptr<Sa> remove(SaId id);
+  /// The peer of an SA is at another place of the same family (RFC 3948, RFC 4555): it is the same SA, with its
+  /// replay window and its IVs. One that is not here is left alone. Returns an inbound SA that no packet could tell
+  /// from it any more, and which makes way; else null.
+  [[nodiscard]] std::unique_ptr<Sa> move(SaId id, const Path& path);
 
   /// Null: none. `remote`: source address of the outer header, `local`: its destination, the DVIPA. An SA with UDP
   /// encapsulation is found by SPI and `local` alone: a NAT may give the peer another address and port at any time

@@ -15,8 +15,10 @@
 #include <fstream>
 #include <iterator>
 #include <memory>
+#include <span>
 #include <utility>
 
+#include "crypto/suite.h"
 #include "node/config_filter.h"
 #include "node/config_section.h"
 
@@ -93,9 +95,13 @@ Result<std::string> endpoint(const std::string& text) {
   const std::string port = colon == std::string::npos ? "" : rest.substr(colon + 1);
   const bool digits =
       !port.empty() && port.size() <= 5 && port.find_first_not_of("0123456789") == std::string::npos;
-  if (colon == 0 || !digits || std::stoi(port) < 1 || std::stoi(port) > 65535 ||
+  // An IPv6 address has brackets: else its last part would be taken for the port.
+  const bool bare = rest.find(':') != colon && !Endpoint::parse(rest);
+  if (colon == 0 || !digits || bare || std::stoi(port) < 1 || std::stoi(port) > 65535 ||
       rest.find_first_of("/ \t\"") != std::string::npos) {
-    return fail(fmt::format("{} is not host:port: one such as \"10.77.0.1:2379\" is expected", in_quotes(text)));
+    return fail(
+        fmt::format("{} is not host:port: one such as \"10.77.0.1:2379\" or \"[fd00:77::1]:2379\" is expected",
+                    in_quotes(text)));
   }
   return text;
 }
@@ -154,6 +160,36 @@ void read_definition(ConfigSection s, NodeConfig& c, vipa::Diagnostics& errors) 
   errors = std::move(parsed.errors);
 }
 
+/// "None" for what is no IP address.
+IpAddress address_of(const sockaddr& socket_address) {
+  if (socket_address.sa_family == AF_INET) {
+    sockaddr_in v4{};
+    std::memcpy(&v4, &socket_address, sizeof v4);
+    return IpAddress(ntohl(v4.sin_addr.s_addr));
+  }
+  if (socket_address.sa_family != AF_INET6) return {};
+  sockaddr_in6 v6{};
+  std::memcpy(&v6, &socket_address, sizeof v6);
+  return IpAddress(std::span<const std::uint8_t, 16>(v6.sin6_addr.s6_addr));
+}
+
+void read_allow(ConfigSection& s, std::vector<std::string>& out) {
+  const ConfigValue* value = s.find("allow");
+  if (value == nullptr) return;
+  const auto* list = std::get_if<ConfigList>(&value->value);
+  if (list == nullptr) return s.error("allow", "is not a list of suites: [\"AES-GCM-128\"] is expected");
+  for (const ConfigValue& element : *list) {
+    const auto* text = std::get_if<std::string>(&element.value);
+    if (text == nullptr || !crypto::suite_of(*text)) {
+      s.error_at(element.line, "allow",
+                 fmt::format("{} is no suite: names as testudo sa shows them are expected, such as \"AES-GCM-128\"",
+                             text == nullptr ? element.kind() : in_quotes(*text)));
+      continue;
+    }
+    out.push_back(*text);
+  }
+}
+
 void read_ipsec(ConfigSection s, NodeConfig::Ipsec& c) {
   s.integer("replay-window", c.replay_window, 32, 65536);
   s.integer("inbound-replay-window", c.inbound_replay_window, 32, 65536);
@@ -162,6 +198,7 @@ void read_ipsec(ConfigSection s, NodeConfig::Ipsec& c) {
            {{"best", CryptoBackend::kBest},
             {"ipsec-mb", CryptoBackend::kIpsecMb},
             {"openssl", CryptoBackend::kOpenSsl}});
+  read_allow(s, c.allow);
   s.finish();
 }
 
@@ -281,11 +318,10 @@ vipa::Diagnostics check_live(const NodeConfig& config) {
   }
   const std::unique_ptr<ifaddrs, decltype(&::freeifaddrs)> owner(list, &::freeifaddrs);
   for (const ifaddrs* at = list; at != nullptr; at = at->ifa_next) {
-    if (at->ifa_addr == nullptr || at->ifa_addr->sa_family != AF_INET || config.interfaces.xcf != at->ifa_name)
-      continue;
-    sockaddr_in in{};
-    std::memcpy(&in, at->ifa_addr, sizeof in);
-    if (IpAddress(ntohl(in.sin_addr.s_addr)) == config.xcf.address) return out;
+    if (at->ifa_addr != nullptr && config.interfaces.xcf == at->ifa_name &&
+        address_of(*at->ifa_addr) == config.xcf.address) {
+      return out;
+    }
   }
   error("[xcf] address",
         fmt::format("{} is not an address of {}: give the interface that address, or name another one",

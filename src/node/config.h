@@ -95,6 +95,7 @@ struct NodeConfig {
     std::uint32_t replay_window = 32;            // packets, the peer's: outbound leases stay inside it (spec E6)
     std::uint32_t inbound_replay_window = 1024;  // packets, ours
     CryptoBackend crypto = CryptoBackend::kBest;
+    std::vector<std::string> allow;  // suites that RFC 8221 forbids, allowed here by name
     bool accept_icmp_errors = true;  // inside an SA, when they enclose a packet of its flows (RFC 4301 section 6.2)
   } ipsec;
 

@@ -139,8 +139,8 @@ void ConfigSection::address(std::string_view key, IpAddress& out, Need need) {
   if (!text(key, word, need)) return;
   const auto parsed = IpAddress::parse(word);
   if (parsed && !parsed->is_unspecified()) return void(out = *parsed);
-  error(key,
-        fmt::format("{} is not an IPv4 address of a host: one such as 10.77.0.11 is expected", in_quotes(word)));
+  error(key, fmt::format("{} is not an address of a host: one such as 10.77.0.11 or fd00:77::11 is expected",
+                         in_quotes(word)));
 }
 
 void ConfigSection::path(std::string_view key, std::string& out, Need need) {

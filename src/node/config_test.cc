@@ -65,6 +65,21 @@ class Config : public testing::Test {
   std::string folder_;
 };
 
+TEST_F(Config, AddressesOfEitherFamilyAndSuitesByName) {
+  std::string text = kLeast;
+  text.replace(text.find("10.77.0.11"), 10, "fd00:77::11");
+  text.replace(text.find("10.77.0.9:2379"), 14, "[fd00:77::9]:2379");
+  const NodeConfig c = good(text + "[ipsec]\nallow = [\"AES-GCM-128\"]\n");
+  EXPECT_EQ(c.xcf.address, *IpAddress::parse("fd00:77::11"));
+  EXPECT_THAT(c.facility.endpoints, ElementsAre("[fd00:77::9]:2379"));
+  EXPECT_THAT(c.ipsec.allow, ElementsAre("AES-GCM-128"));
+  text.replace(text.find("[fd00:77::9]:2379"), 17, "fd00:77::9:2379");
+  const LoadedConfig bad = load(text + "[ipsec]\nallow = [\"3des\"]\n");
+  ASSERT_EQ(bad.errors.size(), 2u);
+  EXPECT_THAT(bad.errors[0].message, testing::HasSubstr("\"[fd00:77::1]:2379\" is expected"));
+  EXPECT_THAT(bad.errors[1].message, testing::HasSubstr("\"3des\" is no suite"));
+}
+
 TEST_F(Config, DefaultsOfTheLeastFile) {
   const NodeConfig c = good(kLeast);
   EXPECT_EQ(c.name, "t1");

@@ -5,16 +5,81 @@
 
 namespace testudo::node {
 
+namespace {
+
+/// All but the keys.
+ipsec::SaParameters without_keys(const ipsec::SaParameters& sa) {
+  ipsec::SaParameters out;
+  out.id = sa.id;
+  out.direction = sa.direction;
+  out.protocol = sa.protocol;
+  out.mode = sa.mode;
+  out.spi = sa.spi;
+  out.local = sa.local;
+  out.remote = sa.remote;
+  out.udp_encapsulation = sa.udp_encapsulation;
+  out.local_port = sa.local_port;
+  out.remote_port = sa.remote_port;
+  out.tunnel = sa.tunnel;
+  out.reqid = sa.reqid;
+  out.suite = sa.suite;
+  out.replay_window = sa.replay_window;
+  out.esn = sa.esn;
+  if (sa.inner_esp)
+    out.inner_esp = ipsec::InnerEsp{.spi = sa.inner_esp->spi, .suite = sa.inner_esp->suite, .key = {}};
+  out.dont_fragment = sa.dont_fragment;
+  out.copy_dscp = sa.copy_dscp;
+  out.limits = sa.limits;
+  return out;
+}
+
+}  // namespace
+
 Result<void> LocalSas::install(ipsec::SaParameters parameters, Epoch epoch, NodeId owner, Time now) {
-  if (entries_.contains(parameters.id)) return {};
+  if (const auto here = entries_.find(parameters.id); here != entries_.end()) {
+    follow(here->second.shown, parameters);
+    return {};
+  }
   const SaId id = parameters.id;
   const ike::Used threshold = ike::report_threshold(parameters.limits, options_.report_percent);
+  ipsec::SaParameters shown = without_keys(parameters);
   auto sa = factory_.create(std::move(parameters));
   if (!sa) return tl::unexpected(sa.error());
-  entries_[id] = {
-      .sa = sa->get(), .epoch = epoch, .owner = owner, .reported = {}, .threshold = threshold, .last_report = now};
+  entries_[id] = {.sa = sa->get(),
+                  .shown = std::move(shown),
+                  .epoch = epoch,
+                  .owner = owner,
+                  .reported = {},
+                  .threshold = threshold,
+                  .last_report = now};
   plane_.submit(path::InstallSa{.sa = std::move(*sa), .epoch = epoch, .owner = owner});
   return {};
+}
+
+/// An owner that repeats everything after a broken link may have moved an SA meanwhile.
+void LocalSas::follow(const ipsec::SaParameters& shown, const ipsec::SaParameters& now) {
+  if (shown.remote == now.remote && shown.remote_port == now.remote_port && shown.local_port == now.local_port &&
+      shown.udp_encapsulation == now.udp_encapsulation) {
+    return;
+  }
+  move({.id = now.id,
+        .remote = {now.remote, now.remote_port},
+        .local_port = now.local_port,
+        .udp_encapsulation = now.udp_encapsulation});
+}
+
+void LocalSas::move(const ike::SaMove& move) {
+  const auto found = entries_.find(move.id);
+  if (found == entries_.end()) return;
+  ipsec::SaParameters& shown = found->second.shown;
+  shown.remote = move.remote.address;
+  shown.remote_port = move.remote.port;
+  shown.local_port = move.local_port;
+  shown.udp_encapsulation = move.udp_encapsulation;
+  plane_.submit(path::MoveSa{.id = move.id,
+                             .remote = move.remote,
+                             .local_port = move.local_port,
+                             .udp_encapsulation = move.udp_encapsulation});
 }
 
 void LocalSas::remove(SaId sa, Time now) {

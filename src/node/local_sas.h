@@ -19,6 +19,7 @@
 #include "base/strong.h"
 #include "base/time.h"
 #include "ike/lifesize.h"
+#include "ike/sa_message.h"
 #include "ipsec/sa.h"
 #include "node/data_plane.h"
 
@@ -37,6 +38,7 @@ class LocalSas {
   };
   struct Entry {
     const ipsec::Sa* sa = nullptr;
+    ipsec::SaParameters shown;  // without keys: what the worker's object has, as far as control may read it
     Epoch epoch;
     NodeId owner;
     ike::Used reported;
@@ -47,8 +49,10 @@ class LocalSas {
   LocalSas(const Options& options, ipsec::SaFactory& factory, DataPlane& plane)
       : options_(options), factory_(factory), plane_(plane) {}
 
-  /// Repeating an SA that is here changes nothing.
+  /// Repeating an SA that is here changes nothing but its path.
   Result<void> install(ipsec::SaParameters parameters, Epoch epoch, NodeId owner, Time now);
+  /// Its peer is at another address or port. An SA that is not here is left alone.
+  void move(const ike::SaMove& move);
   /// Its owner has deleted it. What was used and not reported is in the next take_use().
   void remove(SaId sa, Time now);
   /// Removes every SA of the DVIPA but those of this epoch and owner.
@@ -70,6 +74,7 @@ class LocalSas {
   }
   static bool due(const Entry& entry, const ike::Used& fresh, Duration interval, Time now);
   void take(SaId id, Entry& entry, Time now);
+  void follow(const ipsec::SaParameters& shown, const ipsec::SaParameters& now);
 
   Options options_;
   ipsec::SaFactory& factory_;

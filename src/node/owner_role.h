@@ -87,10 +87,13 @@ class OwnerRole final : public ike::IkeEvents {
   [[nodiscard]] const std::map<IpAddress, Owned>& owned() const { return owned_; }
   [[nodiscard]] const ike::Lifesize& lifesize() const { return lifesize_; }
   [[nodiscard]] const std::string& charon() const { return charon_; }
+  /// What charon may negotiate and an SA of which would be refused here. Empty while charon is away.
+  [[nodiscard]] const std::vector<std::string>& mismatches() const { return mismatches_; }
 
   // ---- ike::IkeEvents ----
   void ike_connected(const std::string& daemon, bool restarted) override;
   void ike_disconnected(const std::string& reason) override;
+  Result<void> ike_configuration(const std::vector<ike::ChildConfiguration>& children) override;
   Result<Spi> allocate_spi(IpAddress dvipa, IpAddress peer) override;
   Result<void> add_sa(ipsec::SaParameters sa) override;
   Result<void> update_sa(ike::SaName name, const ike::SaPath& path) override;
@@ -125,6 +128,7 @@ class OwnerRole final : public ike::IkeEvents {
   std::map<std::string, xcf::v1::Hello> links_;  // that are up
   ike::Lifesize lifesize_;
   std::string charon_;  // its own description; empty: away
+  std::vector<std::string> mismatches_;
 };
 
 }  // namespace testudo::node

@@ -199,6 +199,47 @@ TEST_F(OwnerRoleTest, InstallsAnSaHereAndAtTheMembers) {
   EXPECT_TRUE(role.delete_sa({Spi(0x1001), kDvipa}));  // charon may ask twice
 }
 
+// RFC 3948: a NAT has given the peer another port. Owner and targets keep the SA, and no key travels again.
+TEST_F(OwnerRoleTest, APeerThatMovesKeepsItsSas) {
+  target("t1", 2);
+  const SaId id = add(Direction::kOutbound, 0x2001);
+  bus.take();
+  const Endpoint there{*IpAddress::parse("192.0.2.7"), 61000};
+  ASSERT_TRUE(role.update_sa({Spi(0x2001), kPeer}, {{kDvipa, 4500}, there, true}));
+  const auto moved = plane.all<path::MoveSa>();
+  ASSERT_THAT(moved, SizeIs(1));
+  EXPECT_EQ(moved[0]->id, id);
+  EXPECT_EQ(moved[0]->remote, there);
+  EXPECT_EQ(moved[0]->local_port, 4500);
+  EXPECT_TRUE(moved[0]->udp_encapsulation);
+  EXPECT_EQ(local_sas.all().at(id).shown.remote_port, 61000);
+  const auto sent = bus.take();
+  ASSERT_THAT(sent, SizeIs(1));
+  EXPECT_EQ(sent[0].message.install().update_sas(0).id(), id.value());
+  EXPECT_EQ(sent[0].message.install().sas_size(), 0);
+  EXPECT_THAT(plane.all<path::RemoveSa>(), IsEmpty());
+  EXPECT_FALSE(role.update_sa({Spi(0x2001), kPeer}, {{kDvipa, 4500}, there, true}));  // its name is another one now
+  EXPECT_TRUE(role.delete_sa({Spi(0x2001), there.address}));
+  EXPECT_FALSE(local_sas.has(id));
+}
+
+TEST_F(OwnerRoleTest, SaysAtOnceWhatCharonMayNotPropose) {
+  const ike::ChildConfiguration good{
+      .connection = "clients", .child = "web", .proposals = {{ipsec::Protocol::kEsp, {{20, 128}}, {}}}};
+  ike::ChildConfiguration bad = good;
+  bad.child = "old";
+  bad.proposals.push_back({ipsec::Protocol::kEsp, {{3, 0}}, {{1, 0}}});
+  EXPECT_TRUE(role.ike_configuration({good}));
+  EXPECT_THAT(role.mismatches(), IsEmpty());
+  const auto done = role.ike_configuration({good, bad});
+  ASSERT_FALSE(done);
+  EXPECT_THAT(done.error().message, HasSubstr("connection clients, child old: ESP proposal with 3DES_CBC(3)"));
+  EXPECT_THAT(role.mismatches(), ElementsAre(HasSubstr("3DES_CBC(3)")));
+  EXPECT_THAT(log.complaints, ElementsAre(HasSubstr("charon's configuration: connection clients, child old")));
+  role.ike_disconnected("gone");
+  EXPECT_THAT(role.mismatches(), IsEmpty());
+}
+
 TEST_F(OwnerRoleTest, InstallsNothingThatIsNotItsOwn) {
   auto sa = sa_of(0, Direction::kInbound, 0x1001);
   sa.local = IpAddress(0xc0000265);

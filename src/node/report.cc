@@ -9,6 +9,7 @@
 
 #include "base/drop.h"
 #include "ike/filter_message.h"
+#include "node/sa_text.h"
 
 namespace testudo::node {
 namespace {
@@ -84,7 +85,8 @@ json Report::status() const {
             {"endpoints", node_.config_.facility.endpoints}}},
           {"ike",
            {{"configured", node_.world_.ike != nullptr},
-            {"connected", node_.world_.ike != nullptr && node_.world_.ike->connected()}}},
+            {"connected", node_.world_.ike != nullptr && node_.world_.ike->connected()},
+            {"mismatches", node_.owner_ ? node_.owner_->mismatches() : std::vector<std::string>()}}},
           {"warnings", warnings()}};
 }
 
@@ -182,6 +184,10 @@ json Report::warnings() const {
   if (node_.world_.ike != nullptr && !node_.world_.ike->connected()) {
     list.push_back("charon is away: nothing is negotiated, and no SA is rekeyed");
   }
+  if (node_.owner_) {
+    for (const std::string& mismatch : node_.owner_->mismatches())
+      list.push_back("charon's configuration: " + mismatch);
+  }
   if (node_.steering_failed_) list.push_back("the host's kernel could not be set up for its DVIPAs; see the log");
   if (!node_.identity()) list.push_back("not a member of the cluster yet");
   return list;
@@ -198,23 +204,25 @@ json Report::sa(const std::vector<sequence::SequencerInfo>& leases) const {
 }
 
 json Report::sa(SaId id, const LocalSas::Entry& entry, const std::vector<sequence::SequencerInfo>& leases) const {
-  const ipsec::SaParameters p = entry.sa->parameters();
+  const ipsec::SaParameters& p = entry.shown;
   const ipsec::LifesizeLimits& limits = p.limits;
   json lifesize = {{"soft_bytes", limits.soft_bytes},     {"hard_bytes", limits.hard_bytes},
                    {"soft_packets", limits.soft_packets}, {"hard_packets", limits.hard_packets},
                    {"soft_seconds", limits.soft_seconds}, {"hard_seconds", limits.hard_seconds}};
-  json result = {
-      {"id", id.value()},
-      {"dvipa", p.local.to_string()},
-      {"tunnel", node_.factory_->tunnels().name(entry.sa->tunnel())},
-      {"direction", p.direction == ipsec::Direction::kInbound ? "in" : "out"},
-      {"spi", fmt::format("{:#010x}", p.spi.value())},
-      {"peer", p.udp_encapsulation ? Endpoint{p.remote, p.remote_port}.to_string() : p.remote.to_string()},
-      {"encapsulation", p.udp_encapsulation ? "udp" : "none"},
-      {"algorithm", crypto::sizes(p.suite).name},
-      {"bytes", entry.sa->totals().bytes.value()},
-      {"packets", entry.sa->totals().packets.value()},
-      {"replay_window", p.replay_window}};
+  json result = {{"id", id.value()},
+                 {"dvipa", p.local.to_string()},
+                 {"tunnel", p.tunnel},
+                 {"direction", p.direction == ipsec::Direction::kInbound ? "in" : "out"},
+                 {"spi", fmt::format("{:#010x}", p.spi.value())},
+                 {"protocol", protocol_name(p)},
+                 {"ipsec_mode", p.mode == ipsec::Mode::kTransport ? "transport" : "tunnel"},
+                 {"peer", peer_of(p)},
+                 {"encapsulation", p.udp_encapsulation ? "udp" : "none"},
+                 {"algorithm", suite_name(p)},
+                 {"esn", p.esn},
+                 {"bytes", entry.sa->totals().bytes.value()},
+                 {"packets", entry.sa->totals().packets.value()},
+                 {"replay_window", p.replay_window}};
   const auto owned = node_.owner_->owned().find(p.local);
   if (owned != node_.owner_->owned().end()) {
     const ike::SaUse use = node_.owner_->lifesize().total(id, node_.world_.executor.now());

@@ -123,6 +123,9 @@ Result<void> ShadowRole::apply(Dvipa& dvipa, const xcf::v1::Install& install) {
     if (auto done = parts_.local_sas.install(std::move(*sa), dvipa.epoch, dvipa.owner_id, now); !done)
       result = done;
   }
+  for (const xcf::v1::UpdateSa& message : install.update_sas()) {
+    if (const auto move = ike::update_from_message(message)) parts_.local_sas.move(*move);
+  }
   for (const std::uint64_t id : install.delete_sas()) parts_.local_sas.remove(SaId(id), now);
   for (const xcf::v1::Filter& filter : install.filters()) {
     dvipa.filters[filter.id()] = filter;

@@ -220,6 +220,31 @@ TEST_F(ShadowRoleTest, AppliesChanges) {
   EXPECT_EQ(tables_changed, before + 1);  // no new table for an SA
 }
 
+TEST_F(ShadowRoleTest, FollowsAPeerThatMoves) {
+  learn();
+  ASSERT_EQ(install(owner, install_of({1, 2}, {})), "");
+  auto change = install_of({}, {});
+  xcf::v1::UpdateSa& update = *change.add_update_sas();
+  update.set_id(2);
+  update.set_remote(IpAddress(0xc0000207).to_bytes());
+  update.set_remote_port(61000);
+  update.set_local_port(4500);
+  update.set_udp_encapsulation(true);
+  ASSERT_EQ(install(owner, change), "");
+  ASSERT_EQ(plane.all<path::MoveSa>().size(), 1u);
+  EXPECT_EQ(plane.all<path::MoveSa>()[0]->remote, (Endpoint{IpAddress(0xc0000207), 61000}));
+  // An unknown one is left alone, one of another family is refused with the rest.
+  change.mutable_update_sas(0)->set_id(9);
+  ASSERT_EQ(install(owner, change), "");
+  EXPECT_EQ(plane.all<path::MoveSa>().size(), 1u);
+  change.mutable_update_sas(0)->set_remote(IpAddress::parse("2001:db8::1")->to_bytes());
+  EXPECT_NE(install(owner, change).find("is not of the DVIPA's family"), std::string::npos);
+  // After a broken link the whole SA comes again, and may have moved meanwhile.
+  ASSERT_EQ(install(owner, install_of({2}, {})), "");
+  EXPECT_EQ(plane.all<path::MoveSa>().size(), 2u);
+  EXPECT_EQ(sas(), (std::set<std::uint64_t>{1, 2}));
+}
+
 // What the owner still has keeps its replay window and IV counter: it is not installed anew.
 TEST_F(ShadowRoleTest, ReplacingAllKeepsWhatIsListed) {
   learn();

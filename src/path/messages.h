@@ -40,6 +40,14 @@ struct InstallSa {
 struct RemoveSa {
   SaId id;
 };
+/// The peer of an SA is at another place (RFC 3948: a NAT gave it another port; RFC 4555: it moved). It stays the
+/// same SA: sequence numbers, IVs and replay window go on.
+struct MoveSa {
+  SaId id;
+  Endpoint remote;
+  std::uint16_t local_port = 0;
+  bool udp_encapsulation = false;
+};
 struct SetFilters {
   std::shared_ptr<const policy::FilterTable> table;
 };
@@ -67,8 +75,8 @@ struct ForgetNode {
 struct ListConnections {};
 struct ListLeases {};
 
-using Command = std::variant<std::monostate, InstallSa, RemoveSa, SetFilters, SetDistribution, SetDvipaPorts,
-                             SetCeiling, SendIke, ForgetNode, ListConnections, ListLeases>;
+using Command = std::variant<std::monostate, InstallSa, RemoveSa, MoveSa, SetFilters, SetDistribution,
+                             SetDvipaPorts, SetCeiling, SendIke, ForgetNode, ListConnections, ListLeases>;
 
 // ---- worker → control ----
 

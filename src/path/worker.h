@@ -93,6 +93,7 @@ class Worker final : private target::OutboundSink, private target::InboundSink {
   bool apply_commands();
   void apply(InstallSa& command);
   void apply(RemoveSa& command);
+  void apply(MoveSa& command);
   void apply(SetFilters& command);
   void apply(SetDistribution& command);
   void apply(SetDvipaPorts& command);
@@ -105,6 +106,7 @@ class Worker final : private target::OutboundSink, private target::InboundSink {
   void emit(Event event);
   void send_events();
   void send_flow_records();
+  void displace(std::unique_ptr<ipsec::Sa> sa);
   void retire(std::unique_ptr<ipsec::Sa> sa);
 
   // worker.cc: ports → stages → ports

@@ -32,12 +32,10 @@ void Worker::apply(InstallSa& command) {
   const SaId id = command.sa->id();
   const bool replaced = sad_.find(id) != nullptr;
   auto old = sad_.install(std::move(command.sa));
-  // Another SA with the same SPI and addresses has made room: it goes from the stages as well.
-  if (old && old->id() != id) {
-    owner_inbound_.sa_removed(old->id());
-    commits_.remove_sa(old->id());
-  }
-  retire(std::move(old));
+  if (old && old->id() != id)
+    displace(std::move(old));
+  else
+    retire(std::move(old));
   if (replaced) return;
   ipsec::Sa& sa = *sad_.find(id);
   const bool owned = command.owner == config_.self;
@@ -66,6 +64,20 @@ void Worker::apply(RemoveSa& command) {
   commits_.remove_sa(command.id);
   sequencer_.remove_sa(command.id);
   lessee_.remove_sa(command.id);
+  retire(std::move(sa));
+}
+
+void Worker::apply(MoveSa& command) {
+  displace(sad_.move(command.id, {.remote = command.remote,
+                                  .local_port = command.local_port,
+                                  .udp_encapsulation = command.udp_encapsulation}));
+}
+
+/// Another SA with the same SPI and addresses has made room: it goes from the stages as well.
+void Worker::displace(std::unique_ptr<ipsec::Sa> sa) {
+  if (!sa) return;
+  owner_inbound_.sa_removed(sa->id());
+  commits_.remove_sa(sa->id());
   retire(std::move(sa));
 }
 

@@ -49,9 +49,10 @@ std::optional<std::string> reason_to_refuse(const v1::Hello& self, const v1::Hel
 
 void zero_keys(v1::Envelope& message) {
   if (!message.has_install()) return;
+  const auto wipe = [](std::string& key) { zero({reinterpret_cast<std::uint8_t*>(key.data()), key.size()}); };
   for (v1::Sa& sa : *message.mutable_install()->mutable_sas()) {
-    std::string& key = *sa.mutable_key();
-    zero({reinterpret_cast<std::uint8_t*>(key.data()), key.size()});
+    wipe(*sa.mutable_key());
+    if (sa.has_inner_esp()) wipe(*sa.mutable_inner_esp()->mutable_key());
   }
 }
 

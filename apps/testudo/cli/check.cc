@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "cli/command_line.h"
+#include "cli/query.h"
 #include "node/config.h"
 
 namespace testudo::cli {
@@ -126,11 +127,28 @@ json errors_json(const vipa::Diagnostics& errors) {
   return out;
 }
 
+/// What the running node says of charon's proposals; nothing when it does not run, for then charon has no one to
+/// tell.
+vipa::Diagnostics check_charon(const NodeConfig& c) {
+  vipa::Diagnostics out;
+  if (!c.ike.enabled()) return out;
+  const Result<json> status = ask(c.control.socket, "status", 5s);
+  if (!status) return out;
+  for (const json& mismatch : status->value("ike", json::object()).value("mismatches", json::array())) {
+    if (mismatch.is_string()) out.push_back({c.file, 0, 0, "charon's configuration", mismatch.get<std::string>()});
+  }
+  return out;
+}
+
 }  // namespace
 
 int check(const CheckOptions& options, std::ostream& out) {
   node::LoadedConfig loaded = node::load_config(options.config);
-  if (loaded.errors.empty() && options.live) loaded.errors = node::check_live(loaded.config);
+  if (loaded.errors.empty() && options.live) {
+    loaded.errors = node::check_live(loaded.config);
+    const vipa::Diagnostics charon = check_charon(loaded.config);
+    loaded.errors.insert(loaded.errors.end(), charon.begin(), charon.end());
+  }
   const bool ok = loaded.errors.empty();
   if (options.json) {
     json answer = ok ? summary_json(loaded.config) : json::object();

@@ -10,7 +10,7 @@ namespace testudo::cli {
 struct CheckOptions {
   std::string config;
   bool json = false;
-  bool live = false;  // look at this host's interfaces too
+  bool live = false;  // look at this host's interfaces too, and ask the running node about charon's proposals
 };
 
 /// Writes each error on a line of its own, or what the node would do. kOk or kFailed.

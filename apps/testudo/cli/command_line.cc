@@ -77,7 +77,8 @@ int run(int argc, const char* const* argv, std::ostream& out, std::ostream& err)
   CLI::App* checks = app.add_subcommand("check", "Validate a node file and its definition block; start nothing");
   checks->add_option("--config", check_options.config, "Node file (TOML)")->required()->type_name("FILE");
   checks->add_flag("--json", check_options.json, "Answer as one JSON object");
-  checks->add_flag("--live", check_options.live, "Look at this host's interfaces and addresses too");
+  checks->add_flag("--live", check_options.live,
+                   "Look at this host's interfaces and, if the node runs, at charon's proposals too");
 
   QueryOptions options;
   for (const QueryCommand& q : kQueries) {
