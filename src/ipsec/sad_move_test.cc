@@ -20,7 +20,9 @@ class SadMove : public testing::Test {
     EXPECT_EQ(sad_.install(std::move(*sa)), nullptr);
     return *sad_.find(SaId(id));
   }
-  Sa* inbound(IpAddress remote) { return sad_.find_inbound(Spi(0xc0ffee00), remote, IpAddress(0xc0000264)); }
+  Sa* inbound(IpAddress remote) {
+    return sad_.find_inbound(Spi(0xc0ffee00), Protocol::kEsp, remote, IpAddress(0xc0000264));
+  }
 
   SaPair pair_{kSuite};
   Sad sad_;
@@ -31,12 +33,12 @@ TEST_F(SadMove, AnInboundSaIsFoundAtItsNewPlaceAndKeepsItsWindow) {
   sa.replay().commit(SeqNo(5));
   EXPECT_EQ(sad_.move(SaId(1), {{kElsewhere, 6000}, 4500, true}), nullptr);
   EXPECT_EQ(inbound(kElsewhere), &sa);
-  EXPECT_EQ(inbound(IpAddress(0xc0000201)), nullptr);
   EXPECT_EQ(sa.replay().newest(), SeqNo(5));
   EXPECT_EQ(sa.parameters().remote_port, 6000);
   EXPECT_TRUE(sa.parameters().udp_encapsulation);
   EXPECT_EQ(sad_.move(SaId(1), {{kElsewhere, 0}, 0, false}), nullptr);  // the NAT is gone
   EXPECT_EQ(inbound(kElsewhere), &sa);
+  EXPECT_EQ(inbound(IpAddress(0xc0000201)), nullptr);
   EXPECT_NE(sad_.remove(SaId(1)), nullptr);
   EXPECT_EQ(inbound(kElsewhere), nullptr);
 }
