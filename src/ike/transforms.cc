@@ -87,9 +87,9 @@ constexpr std::array kIntegrityNumbers = {
 constexpr std::size_t key_size(Cipher cipher) {
   const crypto::Suite alone{cipher, Integrity::kNone};
   constexpr std::size_t kSha256 = 32;
-  return is_suite(alone) ? sizes(alone).key : sizes({cipher, Integrity::kHmacSha256}).key - kSha256;
+  return is_suite(alone) ? sizes(alone).key : crypto::sizes({cipher, Integrity::kHmacSha256}).key - kSha256;
 }
-constexpr std::size_t key_size(Integrity integrity) { return sizes({Cipher::kNone, integrity}).key; }
+constexpr std::size_t key_size(Integrity integrity) { return crypto::sizes({Cipher::kNone, integrity}).key; }
 
 constexpr bool is_none(std::uint32_t number) { return number == kNone || number == kUndefined; }
 
