@@ -6,7 +6,9 @@
 //   if (peer.is_v4()) use(peer.v4());
 #pragma once
 
+#include <algorithm>
 #include <array>
+#include <bit>
 #include <compare>
 #include <cstddef>
 #include <cstdint>
@@ -15,6 +17,7 @@
 #include <string_view>
 #include <utility>
 
+#include "base/byte_order.h"
 #include "base/check.h"
 #include "base/result.h"
 
@@ -52,12 +55,8 @@ class IpAddress {
   [[nodiscard]] constexpr std::uint64_t low() const { return low_; }
   /// Network byte order, 16 bytes: for IPv4 the mapped form.
   [[nodiscard]] constexpr std::array<std::uint8_t, 16> bytes() const {
-    std::array<std::uint8_t, 16> out{};
-    for (std::size_t i = 0; i < 8; ++i) {
-      out[i] = static_cast<std::uint8_t>(high_ >> (56 - 8 * i));
-      out[i + 8] = static_cast<std::uint8_t>(low_ >> (56 - 8 * i));
-    }
-    return out;
+    return std::bit_cast<std::array<std::uint8_t, 16>>(
+        std::array{Be<std::uint64_t>(high_), Be<std::uint64_t>(low_)});
   }
   /// 4 or 16 bytes, network byte order: what from_bytes() takes.
   [[nodiscard]] std::string to_bytes() const;
@@ -89,9 +88,9 @@ class IpAddress {
   static constexpr std::uint64_t kMapped = 0xffff'0000'0000;
   static constexpr std::uint64_t mask(unsigned bits) { return bits == 0 ? 0 : ~std::uint64_t{0} << (64 - bits); }
   static constexpr std::uint64_t load(const std::uint8_t* bytes) {
-    std::uint64_t value = 0;
-    for (std::size_t i = 0; i < 8; ++i) value = value << 8 | bytes[i];
-    return value;
+    std::array<std::uint8_t, 8> word{};
+    std::copy_n(bytes, word.size(), word.begin());
+    return std::bit_cast<Be<std::uint64_t>>(word).host();
   }
 
   std::uint64_t high_ = 0, low_ = 0;  // host byte order

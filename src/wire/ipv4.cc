@@ -26,20 +26,4 @@ std::optional<Ipv4View> parse_ipv4(std::span<const std::uint8_t> bytes) {
   return view;
 }
 
-void build_ipv4(std::span<std::uint8_t, kIpv4HeaderSize> out, const Ipv4Fields& fields, std::size_t payload_size) {
-  CHECK(payload_size <= 0xffff - kIpv4HeaderSize);
-  Ipv4Header header;
-  header.traffic_class = fields.traffic_class;
-  header.total_length = Be<std::uint16_t>(static_cast<std::uint16_t>(kIpv4HeaderSize + payload_size));
-  header.id = Be<std::uint16_t>(fields.id);
-  header.flags_offset = Be<std::uint16_t>(fields.dont_fragment ? kDontFragment : std::uint16_t{0});
-  header.ttl = fields.ttl;
-  header.protocol = fields.protocol;
-  header.source = Be<std::uint32_t>(fields.source.value());
-  header.destination = Be<std::uint32_t>(fields.destination.value());
-  std::memcpy(out.data(), &header, sizeof header);
-  header.checksum = Be<std::uint16_t>(checksum(out));
-  std::memcpy(out.data(), &header, sizeof header);
-}
-
 }  // namespace testudo::wire

@@ -10,11 +10,14 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <optional>
 #include <span>
 
 #include "base/address.h"
 #include "base/byte_order.h"
+#include "base/check.h"
+#include "wire/checksum.h"
 
 namespace testudo::wire {
 
@@ -97,6 +100,26 @@ struct Ipv4Fields {
 };
 
 /// Writes a header without options, checksum included. `payload_size` bytes follow it: CHECKed to fit.
-void build_ipv4(std::span<std::uint8_t, kIpv4HeaderSize> out, const Ipv4Fields& fields, std::size_t payload_size);
+inline void build_ipv4(std::span<std::uint8_t, kIpv4HeaderSize> out, const Ipv4Fields& fields,
+                       std::size_t payload_size) {
+  CHECK(payload_size <= 0xffff - kIpv4HeaderSize);
+  const auto total = static_cast<std::uint16_t>(kIpv4HeaderSize + payload_size);
+  const std::uint16_t flags = fields.dont_fragment ? kDontFragment : std::uint16_t{0};
+  Ipv4Header header;
+  header.traffic_class = fields.traffic_class;
+  header.total_length = Be<std::uint16_t>(total);
+  header.id = Be<std::uint16_t>(fields.id);
+  header.flags_offset = Be<std::uint16_t>(flags);
+  header.ttl = fields.ttl;
+  header.protocol = fields.protocol;
+  header.source = Be<std::uint32_t>(fields.source.v4());
+  header.destination = Be<std::uint32_t>(fields.destination.v4());
+  // Of the values, not of bytes that were written a moment ago, which the CPU would have to wait for.
+  const ChecksumSum sum = ChecksumSum{0x4500} + fields.traffic_class + total + fields.id + flags +
+                          (std::uint32_t{fields.ttl} << 8 | fields.protocol) + fields.source.v4() +
+                          fields.destination.v4();
+  header.checksum = Be<std::uint16_t>(fold(sum));
+  std::memcpy(out.data(), &header, sizeof header);
+}
 
 }  // namespace testudo::wire
