@@ -16,7 +16,7 @@ BEGIN, END = "<!-- table: begin (bench/report.py) -->\n", "<!-- table: end -->\n
 
 def markdown(rows: list[dict], about: dict) -> str:
     cells = summary.lines(rows)
-    text = (f"{about['when']}: {about['cpu']} (family {about['family']}, model {about['model']}; "
+    text = (f"{about['when']}, commit {about['commit']}: {about['cpu']} (family {about['family']}, model {about['model']}; "
             f"{', '.join(about['features'])}), {about['cores']} cores, Linux {about['kernel']}, "
             f"load {about['load']:.1f} at the start.\n\n")
     text += "| " + " | ".join(summary.HEAD) + " |\n|---|--:|---|--:|--:|--:|---|\n"

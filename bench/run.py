@@ -70,7 +70,9 @@ def machine() -> dict[str, object]:
     text = pathlib.Path("/proc/cpuinfo").read_text()
     field = {line.split(":")[0].strip(): line.split(":", 1)[1].strip() for line in text.splitlines() if ":" in line}
     wanted = ("aes", "avx2", "vaes", "vpclmulqdq", "avx512f", "sha_ni")
-    return {"cpu": field.get("model name", "?"), "family": field.get("cpu family", "?"),
+    commit = subprocess.run(["git", "-C", ROOT, "describe", "--always", "--dirty"], capture_output=True, text=True,
+                            check=False).stdout.strip()
+    return {"commit": commit or "?", "cpu": field.get("model name", "?"), "family": field.get("cpu family", "?"),
             "model": field.get("model", "?"), "cores": os.cpu_count(),
             "features": [flag for flag in wanted if flag in field.get("flags", "").split()],
             "kernel": platform.release(), "load": os.getloadavg()[0],

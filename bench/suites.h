@@ -27,6 +27,7 @@ struct Suite {
 inline constexpr std::array kSuites = {
     Suite{"gcm128", crypto::Suite::kAesGcm128Icv16, Algorithm::kGcm, 16, 4},
     Suite{"cbc128-sha256", crypto::Suite::kAesCbc128HmacSha256, Algorithm::kCbcHmacSha256, 16, 32},
+    Suite{"chacha20-poly1305", crypto::Suite::kChacha20Poly1305, Algorithm::kChaCha20Poly1305, 32, 4},
 };
 
 /// The key of SA number `sa`, the same for every contender. Suite-defined: crypto/suite.h says the layout.

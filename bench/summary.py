@@ -92,7 +92,7 @@ MEMORY = {"idle inbound SA": 512, "idle outbound SA": 512, "IPv4 connection": 64
 
 def memory_rows(path: pathlib.Path) -> list[dict]:
     used = json.loads(path.read_text())
-    return [row(f"{name}, of a million", use["heap"] + use["locked"], "bytes", goal=MEMORY.get(name), most=True)
+    return [row(f"{name}, of a million", use["resident"], "bytes", goal=MEMORY.get(name), most=True)
             for name, use in used.items()]
 
 
