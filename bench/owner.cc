@@ -56,8 +56,8 @@ void OwnerPath::publish() {
   filter.id = 1;
   filter.action = policy::Action::kProtect;
   filter.tunnel = "vpn";
-  filter.source = {IpAddress(kFirstClient), 8};
-  filter.destination = {kDvipa, 32};
+  filter.source = IpPrefix{IpAddress(kFirstClient), 8};
+  filter.destination = policy::AddressRange(kDvipa);
   filters_ = std::make_unique<policy::FilterTable>(std::span(&filter, 1), factory_.tunnels());
   inbound_->set_filters(filters_.get());
 

@@ -19,8 +19,8 @@ std::uint32_t milliseconds(Time time) {
 
 }  // namespace
 
-ConnectionTable::ConnectionTable(const ConnectionTableConfig& config, const SipKey& key)
-    : config_(config), key_(key) {
+ConnectionTable::ConnectionTable(const ConnectionTableConfig& config, const SipKey& key, policy::FlowLog* log)
+    : config_(config), key_(key), log_(log) {
   CHECK(config.capacity >= 1 && config.capacity <= (1u << 28));
   if (config_.clear_max == 0) config_.clear_max = std::max(config.capacity / 4 * 3, 1u);
   for (Duration* timeout : {&config_.new_timeout, &config_.idle_timeout, &config_.closing_timeout}) {
@@ -156,6 +156,9 @@ Connection* ConnectionTable::insert(const ConnectionKey& key, std::uint64_t hash
 
 void ConnectionTable::erase(Connection& connection) {
   CHECK(connection.used_);
+  if (connection.log && log_ != nullptr) {
+    log_->ends(policy::Direction::kInbound, flow_of(key_of(connection)), connection.packets, connection.bytes);
+  }
   const std::uint32_t name = name_of(connection);
   const std::uint32_t name_mask = (1u << name_bits_) - 1;
   std::size_t place = connection.hash_ & mask_;

@@ -29,6 +29,7 @@
 #include "base/time.h"
 #include "distributor/siphash.h"
 #include "ipsec/tunnel.h"
+#include "policy/flow_log.h"
 
 namespace testudo::distributor {
 
@@ -38,6 +39,16 @@ struct ConnectionKey {
   Endpoint dvipa;
   friend bool operator==(const ConnectionKey&, const ConnectionKey&) = default;
 };
+
+/// The client's direction. Connections are TCP.
+[[nodiscard]] inline policy::Flow flow_of(const ConnectionKey& key) {
+  return {.source = key.client.address,
+          .destination = key.dvipa.address,
+          .protocol = wire::kProtocolTcp,
+          .has_ports = true,
+          .source_port = key.client.port,
+          .destination_port = key.dvipa.port};
+}
 
 enum class ConnectionState : std::uint8_t {
   kNew,          // nothing but SYNs of the client
@@ -92,7 +103,8 @@ struct ConnectionTableConfig {
 
 class ConnectionTable {
  public:
-  ConnectionTable(const ConnectionTableConfig& config, const SipKey& key);
+  /// `log` is told when a connection with a log flag ends. Null: nobody is.
+  ConnectionTable(const ConnectionTableConfig& config, const SipKey& key, policy::FlowLog* log = nullptr);
 
   /// Also a name for the flow in the replay ledger.
   [[nodiscard]] std::uint64_t hash(const ConnectionKey& key) const;
@@ -160,6 +172,7 @@ class ConnectionTable {
 
   ConnectionTableConfig config_;
   SipKey key_;
+  policy::FlowLog* log_;
   std::array<Pool, 2> pools_;         // IPv4, IPv6
   std::vector<std::uint32_t> index_;  // open addressing, linear probing
   std::size_t mask_ = 0;

@@ -43,7 +43,7 @@ bool Inbound::is_initial_syn(std::uint8_t tcp_flags) {
 Inbound::Inbound(const InboundConfig& config, Parts parts)
     : config_(config),
       parts_(parts),
-      connections_(config.connections, parts.hash_key),
+      connections_(config.connections, parts.hash_key, parts.flow_log),
       forwarded_to_(std::size_t{1} << 16),
       arena_(std::make_unique_for_overwrite<std::uint8_t[]>(kArena)) {}
 

@@ -34,6 +34,8 @@
 #include "ipsec/peek.h"
 #include "ipsec/sad.h"
 #include "policy/filter_table.h"
+#include "policy/flow_log.h"
+#include "policy/inbound_check.h"
 #include "wire/fast.h"
 #include "wire/packet.h"
 
@@ -82,6 +84,7 @@ class Inbound {
     ipsec::Sad& sad;
     DropCounters& drops;
     SipKey hash_key;
+    policy::FlowLog* flow_log = nullptr;  // of connections whose filter asks for it. Null: nothing is logged
   };
 
   Inbound(const InboundConfig& config, Parts parts);
@@ -142,6 +145,7 @@ class Inbound {
   /// A decrypted packet whose ICV is right.
   struct Opened {
     policy::Flow flow;
+    const policy::Rule* rule = nullptr;  // that lets it in
     std::uint8_t tcp_flags = 0;
     bool tcp = false;
   };
@@ -171,7 +175,7 @@ class Inbound {
   void authenticate_all(Time now);
   std::size_t gather(std::size_t from);
   void resolve(Item& item, const ipsec::DecapRequest& request, Time now);
-  [[nodiscard]] std::optional<Drop> judge(Item& item, const ipsec::DecapRequest& request, Opened& opened);
+  [[nodiscard]] std::optional<Drop> judge(Item& item, const ipsec::DecapRequest& request, Opened& opened, Time now);
   void route(Item& item, const Opened& opened, std::span<std::uint8_t> inner, Time now);
   void refuse(const Item& item, Drop reason);
   void accept(const Item& item, std::span<std::uint8_t> inner);
@@ -179,10 +183,11 @@ class Inbound {
   // inbound_clear.cc: connections, and packets in the clear
   [[nodiscard]] bool stays(const Connection& connection, const Dvipa& dvipa, bool initial_syn) const;
   Connection* connect(const ConnectionKey& key, std::uint64_t hash, const Dvipa& dvipa, ipsec::TunnelId tunnel,
-                      Time now, Drop& reason);
+                      const policy::Rule* rule, Time now, Drop& reason);
+  void log_dropped(const policy::Judgement& judgement, const policy::Flow& flow, Time now);
   void clear_one(std::size_t index, std::span<std::uint8_t> bytes, bool checksum_missing, Time now);
-  void clear_tcp(std::size_t index, std::span<std::uint8_t> bytes, const policy::Flow& flow, const Dvipa& dvipa,
-                 Time now);
+  void clear_tcp(std::size_t index, std::span<std::uint8_t> bytes, const policy::Flow& flow,
+                 const policy::Rule* rule, const Dvipa& dvipa, Time now);
   void forward_clear(std::size_t index, std::span<std::uint8_t> bytes, const Dvipa& dvipa, NodeId target);
   void send_to(std::size_t index, NodeId target, std::span<const std::uint8_t> body);
 

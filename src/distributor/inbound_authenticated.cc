@@ -64,7 +64,7 @@ void Inbound::resolve(Item& item, const ipsec::DecapRequest& request, Time now) 
   if (item.why == Why::kFull) counters_.fully_processed.add();
   if (!request.authentic) return drop(item.index, request.drop.value_or(Drop::kBadIcv));
   Opened opened;
-  const std::optional<Drop> reason = judge(item, request, opened);  // sets the hash where the peek could not
+  const std::optional<Drop> reason = judge(item, request, opened, now);  // sets the hash where the peek could not
   const Replay replay = item.state->ledger.authenticated(item.seq, static_cast<std::uint32_t>(item.hash));
   if (const auto old = drop_of(replay)) return drop(item.index, *old);
   if (reason) return refuse(item, *reason);
@@ -72,7 +72,7 @@ void Inbound::resolve(Item& item, const ipsec::DecapRequest& request, Time now) 
 }
 
 /// What is wrong with a packet whose ICV is right.
-std::optional<Drop> Inbound::judge(Item& item, const ipsec::DecapRequest& request, Opened& opened) {
+std::optional<Drop> Inbound::judge(Item& item, const ipsec::DecapRequest& request, Opened& opened, Time now) {
   if (request.drop) return request.drop;
   const auto ip = wire::parse_ipv4(request.inner);
   if (!ip) return Drop::kMalformed;
@@ -81,9 +81,15 @@ std::optional<Drop> Inbound::judge(Item& item, const ipsec::DecapRequest& reques
   item.hash = connections_.hash(key_of(*flow));
   // Block 136, the tunnel check.
   if (filters_ == nullptr) return Drop::kNoFilter;
-  if (const auto reason = policy::check_protected(*filters_, *flow, item.sa->tunnel())) return reason;
+  const auto judgement =
+      policy::judge_protected(*filters_, *wire::parse_ip(ip->packet()), *flow, item.sa->tunnel());
+  if (judgement.drop) {
+    log_dropped(judgement, *flow, now);
+    return judgement.drop;
+  }
   if (owned(flow->destination) == nullptr) return Drop::kNotForDvipa;
   opened.flow = *flow;
+  opened.rule = judgement.rule;
   if (flow->protocol != wire::kProtocolTcp) return std::nullopt;
   const auto tcp = wire::parse_tcp(ip->payload());
   if (!tcp) return Drop::kTruncated;
@@ -102,7 +108,7 @@ void Inbound::route(Item& item, const Opened& opened, std::span<std::uint8_t> in
   Connection* connection = connections_.find(key, item.hash);
   if (is_initial_syn(opened.tcp_flags) && (connection == nullptr || !stays(*connection, *item.dvipa, true))) {
     Drop reason{};
-    connection = connect(key, item.hash, *item.dvipa, item.sa->tunnel(), now, reason);
+    connection = connect(key, item.hash, *item.dvipa, item.sa->tunnel(), opened.rule, now, reason);
     if (connection == nullptr) return refuse(item, reason);
   }
   if (connection == nullptr) return accept(item, inner);  // the kernel answers with RST

@@ -40,7 +40,7 @@ bool Inbound::stays(const Connection& connection, const Dvipa& dvipa, bool initi
 
 /// Block 144. Null: `reason` says why not.
 Connection* Inbound::connect(const ConnectionKey& key, std::uint64_t hash, const Dvipa& dvipa,
-                             ipsec::TunnelId tunnel, Time now, Drop& reason) {
+                             ipsec::TunnelId tunnel, const policy::Rule* rule, Time now, Drop& reason) {
   const bool clear = tunnel == ipsec::TunnelId();
   const NodeId target = choice_.choose(dvipa, key.dvipa.port,
                                        clear ? TargetChoice::Protection::kClear : TargetChoice::Protection::kIpsec);
@@ -49,8 +49,18 @@ Connection* Inbound::connect(const ConnectionKey& key, std::uint64_t hash, const
   if (Connection* former = connections_.find(key, hash)) connections_.erase(*former);
   Connection* made = connections_.insert(key, hash, target, tunnel, now);
   reason = Drop::kConnectionTableFull;
-  if (made != nullptr) counters_.connections_made.add();
+  if (made == nullptr) return nullptr;
+  counters_.connections_made.add();
+  if (parts_.flow_log != nullptr && rule != nullptr && rule->log) {
+    made->log = true;
+    parts_.flow_log->begins(*rule, policy::Direction::kInbound, flow_of(key));
+  }
   return made;
+}
+
+void Inbound::log_dropped(const policy::Judgement& judgement, const policy::Flow& flow, Time now) {
+  if (parts_.flow_log == nullptr || judgement.rule == nullptr || !judgement.rule->log) return;
+  parts_.flow_log->dropped(*judgement.rule, policy::Direction::kInbound, flow, *judgement.drop, now);
 }
 
 void Inbound::clear_one(std::size_t index, std::span<std::uint8_t> bytes, bool checksum_missing, Time now) {
@@ -60,17 +70,21 @@ void Inbound::clear_one(std::size_t index, std::span<std::uint8_t> bytes, bool c
   const auto flow = policy::flow_of(*ip);
   if (!flow) return drop(index, Drop::kTruncated);
   if (filters_ == nullptr) return drop(index, Drop::kNoFilter);
-  if (const auto reason = policy::check_clear(*filters_, *flow)) return drop(index, *reason);
+  const auto judgement = policy::judge_clear(*filters_, *flow);
+  if (judgement.drop) {
+    log_dropped(judgement, *flow, now);
+    return drop(index, *judgement.drop);
+  }
   const bool checked = flow->protocol == wire::kProtocolTcp || flow->protocol == wire::kProtocolUdp;
   if (checksum_missing && checked) finish_checksum(bytes.subspan(ip->header_size()), flow->protocol);
   if (flow->protocol != wire::kProtocolTcp || !dvipa->distributes(flow->destination_port)) {
     return local(index, bytes);
   }
-  clear_tcp(index, bytes, *flow, *dvipa, now);
+  clear_tcp(index, bytes, *flow, judgement.rule, *dvipa, now);
 }
 
 void Inbound::clear_tcp(std::size_t index, std::span<std::uint8_t> bytes, const policy::Flow& flow,
-                        const Dvipa& dvipa, Time now) {
+                        const policy::Rule* rule, const Dvipa& dvipa, Time now) {
   const auto tcp = wire::parse_tcp(wire::parse_ipv4(bytes)->payload());
   if (!tcp) return drop(index, Drop::kTruncated);
   const ConnectionKey key = key_of(flow);
@@ -78,7 +92,7 @@ void Inbound::clear_tcp(std::size_t index, std::span<std::uint8_t> bytes, const 
   Connection* connection = connections_.find(key, hash);
   if (tcp->is_initial_syn() && (connection == nullptr || !stays(*connection, dvipa, true))) {
     Drop reason{};
-    connection = connect(key, hash, dvipa, ipsec::TunnelId(), now, reason);
+    connection = connect(key, hash, dvipa, ipsec::TunnelId(), rule, now, reason);
     if (connection == nullptr) return drop(index, reason);
   }
   if (connection == nullptr) return local(index, bytes);  // the kernel answers with RST

@@ -176,7 +176,7 @@ TEST(Inbound, AnotherTunnelMayTakeTheConnectionOverWhenTheFilterSaysSo) {
   std::vector<policy::Filter> list(1);
   list[0].action = policy::Action::kProtect;
   list[0].tunnel = World::tunnel(1);
-  list[0].source = list[0].destination = {IpAddress(0), 0};
+  list[0].source = list[0].destination = IpPrefix{IpAddress(0), 0};
   const policy::FilterTable moved(list, w.factory.tunnels());
   w.inbound->set_filters(&moved);
   const Seen seen = w.udp_one(w.esp(ack(), 1, 1), 1);
@@ -232,6 +232,38 @@ TEST(Inbound, ABurstOfLargePackets) {
     EXPECT_EQ(seen.bytes, packet_of({.payload = 9000}));
   }
   EXPECT_EQ(w.inbound->counters().fully_processed.value(), wire::kBurst);
+}
+
+// Spec D3: the rule that lets a connection in says whether it is logged, and nobody asks again for its packets.
+TEST(Inbound, LogsConnectionsWhoseFilterAsksForIt) {
+  World w;
+  const auto seen = [&w] {
+    std::string text;
+    for (policy::FlowRecord r; w.flow_log.take(r);) {
+      using What = policy::FlowRecord::What;
+      text += r.what == What::kBegins ? "begins " : r.what == What::kEnds ? "ends " : "dropped ";
+      text += std::to_string(r.flow.source_port) + ">" + std::to_string(r.flow.destination_port) + " ";
+    }
+    return text;
+  };
+  const auto plain = [&w](std::uint8_t flags, std::uint16_t port, std::uint16_t client = 40000) {
+    w.raw_one(packet_of({.flags = flags, .client_port = client, .port = port, .destination = kPlain}));
+  };
+  connected(w);  // its filter does not ask
+  EXPECT_EQ(seen(), "");
+  plain(wire::kTcpSyn, kHttps);
+  plain(wire::kTcpAck, kHttps);
+  EXPECT_EQ(seen(), "begins 40000>443 ");
+  plain(wire::kTcpFin | wire::kTcpAck, kHttps);
+  plain(wire::kTcpSyn, kHttps);  // the same ports again
+  EXPECT_EQ(seen(), "ends 40000>443 begins 40000>443 ");
+  plain(wire::kTcpSyn, kDenied);
+  w.udp_one(w.esp(packet_of({.flags = wire::kTcpSyn, .port = kDenied}), 2));
+  EXPECT_EQ(seen(), "dropped 40000>25 dropped 40000>25 ");
+  w.now += kConnectionTimeoutMax;
+  w.inbound->tick(w.now);
+  EXPECT_EQ(seen(), "ends 40000>443 ");
+  EXPECT_TRUE(w.list().empty());
 }
 
 }  // namespace

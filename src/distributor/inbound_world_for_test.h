@@ -95,7 +95,8 @@ class World {
 
   World() : World(Options{}) {}
   explicit World(const Options& options) {
-    inbound = std::make_unique<Inbound>(options.config, Inbound::Parts{engine, sad, drops, SipKey{1, 2}});
+    inbound =
+        std::make_unique<Inbound>(options.config, Inbound::Parts{engine, sad, drops, SipKey{1, 2}, &flow_log});
     for (std::size_t peer = 0; peer < kPeers.size(); ++peer) add_peer(peer, options);
     std::vector<policy::Filter> list;
     for (std::size_t peer = 0; peer < kPeers.size(); ++peer) {
@@ -103,7 +104,9 @@ class World {
       list.push_back(filter(11, policy::Action::kProtect, {kClients[peer], 32}, {kElsewhere, 32}, tunnel(peer)));
     }
     list.push_back(filter(20, policy::Action::kPermit, {IpAddress(0), 0}, {kPlain, 32}, ""));
+    list.back().log = true;
     list.push_back(filter(1, policy::Action::kDeny, {IpAddress(0), 0}, {IpAddress(0), 0}, ""));
+    list.back().log = true;
     list.back().protocol = wire::kProtocolTcp;
     list.back().destination_ports = {kDenied, kDenied};
     filters = std::make_unique<policy::FilterTable>(list, factory.tunnels());
@@ -190,6 +193,7 @@ class World {
   ipsec::SaFactory& factory = shared_factory();
   ipsec::Sad sad;
   DropCounters drops;
+  policy::FlowLog flow_log;
   std::unique_ptr<Inbound> inbound;
   std::unique_ptr<policy::FilterTable> filters;
   std::unique_ptr<Distribution> distribution;

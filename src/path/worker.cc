@@ -24,8 +24,9 @@ Worker::Worker(const WorkerConfig& config, WorkerPorts ports, std::unique_ptr<cr
       sequencer_(config.self, config.sequencer),
       lessee_(config.self, config.incarnation, config.lessee),
       commits_(config.self, config.incarnation, config.commits),
-      owner_inbound_(config.owner_inbound,
-                     {.engine = *engine_, .sad = sad_, .drops = drops_, .hash_key = config.hash_key}),
+      owner_inbound_(
+          config.owner_inbound,
+          {.engine = *engine_, .sad = sad_, .drops = drops_, .hash_key = config.hash_key, .flow_log = &flow_log_}),
       target_inbound_(
           config.target_inbound,
           {.engine = *engine_, .sad = sad_, .commits = commits_, .drops = drops_, .sink = *this, .flows = &flows_}),

@@ -22,7 +22,7 @@ struct AddressRange {
   constexpr AddressRange() = default;
   constexpr AddressRange(IpAddress from, IpAddress to) : first(from), last(to) {}
   explicit AddressRange(IpAddress one) : first(one), last(one) {}
-  explicit AddressRange(const IpPrefix& prefix) : first(prefix.first()), last(prefix.last()) {}
+  AddressRange(const IpPrefix& prefix) : first(prefix.first()), last(prefix.last()) {}
   /// Every address of the family of `like`.
   [[nodiscard]] static AddressRange all(IpAddress like) { return AddressRange(IpPrefix{like.masked(0), 0}); }
   /// "192.0.2.1", "192.0.2.0/24", "192.0.2.1-192.0.2.9"; IPv6 alike.

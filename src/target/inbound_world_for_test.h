@@ -229,8 +229,8 @@ class InboundWorld final : public InboundSink {
             .priority = 10,
             .action = action,
             .tunnel = std::move(tunnel),
-            .source = {net, 24},
-            .destination = {kInboundDvipa, 32},
+            .source = IpPrefix{net, 24},
+            .destination = policy::AddressRange(kInboundDvipa),
             .protocol = 0,
             .source_ports = {},
             .destination_ports = {443, 443}};

@@ -267,8 +267,8 @@ class World final : public OutboundSink {
             .priority = 10,
             .action = action,
             .tunnel = std::move(tunnel),
-            .source = {kDvipa, 32},
-            .destination = {IpAddress(net.value() & 0xffffff00), 24},
+            .source = policy::AddressRange(kDvipa),
+            .destination = IpPrefix{net.masked(24), 24},
             .protocol = 0,
             .source_ports = {},
             .destination_ports = {}};
