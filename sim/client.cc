@@ -119,6 +119,7 @@ std::unique_ptr<ipsec::Sa> Client::make_sa(const Child& child, bool to_client) {
       .key = child_key(policy_.seed, child.at_dvipa, child.at_client, to_client, policy_.suite),
       .replay_window = kWindow,
       .esn = policy_.esn,
+      .inner_esp = std::nullopt,
       .limits = {},
   };
   auto made = factory_->create(std::move(sa));

@@ -134,6 +134,7 @@ void SimIkeDaemon::install(Peer& peer, const Child& child, ipsec::Direction dire
       .suite = policy_.suite,
       .key = child_key(policy_.seed, child.at_dvipa, child.at_client, outbound, policy_.suite),
       .esn = policy_.esn,
+      .inner_esp = std::nullopt,
       .limits = policy_.limits,
   };
   const ike::SaName name = ike::name_of(sa);

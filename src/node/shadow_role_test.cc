@@ -151,7 +151,7 @@ TEST_F(ShadowRoleTest, RefusesAnEpochThatIsOver) {
     EXPECT_EQ(sent[0].to, "rival");
     ASSERT_TRUE(sent[0].message.has_refused());
     EXPECT_EQ(Epoch(sent[0].message.refused().epoch()), kEpoch);
-    EXPECT_EQ(IpAddress(sent[0].message.refused().dvipa()), kDvipa);
+    EXPECT_EQ(sent[0].message.refused().dvipa(), kDvipa.to_bytes());
     if (owner_gone) {
       EXPECT_FALSE(shadow.dvipas().contains(kDvipa));
     } else {
