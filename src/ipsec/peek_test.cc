@@ -56,8 +56,8 @@ TEST(Peek, TruthTable) {
         EXPECT_EQ(peeked.protocol, row.protocol) << row.what;
         EXPECT_EQ(peeked.source.address, IpAddress(0x0a000001));
         EXPECT_EQ(peeked.destination.address, IpAddress(0xc0000264));
-        EXPECT_EQ(peeked.source.port, row.kind == Kind::kTcp ? 40000 : 0);
-        EXPECT_EQ(peeked.destination.port, row.kind == Kind::kTcp ? 443 : 0);
+        EXPECT_EQ(peeked.source.port, row.protocol == 1 ? 0 : 40000);
+        EXPECT_EQ(peeked.destination.port, row.protocol == 1 ? 0 : 443);
         EXPECT_EQ(peeked.tcp_flags, row.kind == Kind::kTcp ? wire::kTcpAck : 0);
       }
     }

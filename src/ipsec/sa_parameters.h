@@ -56,9 +56,9 @@ struct SaParameters {
   std::uint32_t reqid = 0;           // charon's number for the CHILD_SA's policies; part of the tunnel name
   crypto::Suite suite = crypto::Suite::kAesGcm128Icv16;  // ESP's, or with protocol AH one of AH's
   Secret key;                                            // suite-defined: crypto/suite.h says the layout
-  std::uint32_t replay_window = 32;   // inbound: ours. outbound: the peer's, which the leases' span follows (E6)
-  bool esn = false;                   // not together with inner_esp
-  std::optional<InnerEsp> inner_esp;  // only with protocol AH
+  std::uint32_t replay_window = 32;     // inbound: ours. outbound: the peer's, which the leases' span follows (E6)
+  bool esn = false;                     // not together with inner_esp
+  std::optional<InnerEsp> inner_esp{};  // only with protocol AH
   DontFragment dont_fragment = DontFragment::kCopy;  // outbound tunnel mode
   bool copy_dscp = true;  // outbound tunnel mode: outer DSCP from the inner header, else 0
   LifesizeLimits limits;
