@@ -253,8 +253,8 @@ TEST(Definition, ZeroByteEndsNoAddress) {
   const std::string zero(1, '\0');
   EXPECT_THAT(
       errors_of(block("VIPABACKUP 1 192.0.2.1" + zero)),
-      ElementsAre("f:2:14: VIPABACKUP: \"192.0.2.1\\x00\" is not a DVIPA: an IPv4 address such as 192.0.2.100 is "
-                  "expected"));
+      ElementsAre("f:2:14: VIPABACKUP: \"192.0.2.1\\x00\" is not a DVIPA: an address such as 192.0.2.100 or "
+                  "2001:db8::100 is expected"));
   EXPECT_THAT(errors_of(block("VIPADEFINE 255.255.255.0" + zero + " 192.0.2.1")), testing::SizeIs(1));
 }
 

@@ -112,8 +112,8 @@ class RawPeer {
       anonymous.pem_root_certs.assign(std::istreambuf_iterator<char>(file), {});
       credentials->client = grpc::SslCredentials(anonymous);
     }
-    stub_ = v1::Xcf::NewStub(grpc::CreateCustomChannel("ipv4:" + to.to_string(), credentials->client,
-                                                       channel_arguments(options, server)));
+    stub_ = v1::Xcf::NewStub(grpc::CreateCustomChannel((to.address.is_v4() ? "ipv4:" : "ipv6:") + to.to_string(),
+                                                       credentials->client, channel_arguments(options, server)));
     stream_ = stub_->Exchange(&context_);
   }
   ~RawPeer() {
