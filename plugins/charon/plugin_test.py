@@ -202,7 +202,7 @@ class PluginTest(unittest.TestCase):
                       " HMAC_SHA2_256_128(12) with 256 bits: not supported. Supported: esp_proposals of aes128gcm16",
                       self.charon_log())
 
-    def test_901_what_charon_may_propose_is_told_at_once_and_after_each_change(self):
+    def test_90_b_what_charon_may_propose_is_told_at_once_and_after_each_change(self):
         """Nobody has negotiated anything: the node knows from the configuration alone."""
         self.assertIn("connection clients, child web: ESP proposal with CAMELLIA_CBC(23) with 128 bits: the engine has no",
                       self.lab.events("objection")[0]["text"])

@@ -41,7 +41,7 @@ Cluster::Options options_of(std::uint64_t seed) {
                        crypto::Suite::kAesCbc128HmacSha256, crypto::Suite::kAesCbc256HmacSha256);
   o.child.esn = pick(false, true);
   o.child.udp_encapsulation = pick(false, true);
-  o.child.limits.soft_bytes = 1'200'000;
+  o.child.limits.soft_bytes = 1'100'000;
   o.ceiling_step = pick(std::uint64_t{4096}, std::uint64_t{1} << 20);
   return o;
 }

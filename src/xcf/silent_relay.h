@@ -17,6 +17,7 @@
 
 #include "base/address.h"
 #include "base/check.h"
+#include "io/socket_address.h"
 
 namespace testudo::xcf {
 
@@ -70,9 +71,9 @@ class SilentRelay {
   }
   void accept_one() {
     const int from = accept(listener_, nullptr, nullptr);
-    const int to = socket(AF_INET, SOCK_STREAM, 0);
-    const sockaddr_in address = loopback(to_.port);
-    if (connect(to, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
+    const io::SocketAddress address(to_);
+    const int to = socket(address.get()->sa_family, SOCK_STREAM, 0);
+    if (connect(to, address.get(), address.size()) != 0) {
       close(from);
       close(to);
       return;

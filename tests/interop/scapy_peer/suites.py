@@ -124,12 +124,11 @@ class XcbcAuth(EsnAuth):
 
 
 class GmacAuth(AuthAlgo):
-    """AES-GMAC in AH (RFC 4543 section 4): the ICV field holds an 8-byte IV, which is authenticated, and the tag."""
+    """AES-GMAC in AH (RFC 4543): the ICV field holds an 8-byte IV and the tag, and counts as zero as a whole."""
 
     def _tag(self, pkt, key, iv, sending, esn_en, esn):
         clone = pkt.copy()
         clone = zero_mutable_fields(clone, sending=sending)  # zeroes the whole ICV field
-        clone[AH].icv = iv + bytes(16)
         worker = Cipher(algorithms.AES(key[:-4]), modes.GCM(key[-4:] + iv)).encryptor()
         worker.authenticate_additional_data(raw(clone) + (struct.pack("!L", esn) if esn_en else b""))
         worker.finalize()
