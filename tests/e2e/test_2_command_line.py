@@ -42,7 +42,7 @@ def test_status_shows_members_owner_epoch_and_ready_targets(connected):
     assert all(len(seen) == 1 and min(seen) > 0 for seen in epochs.values()), epochs
     owner = connected.nodes["owner"].query("status")
     assert all(sorted(dvipa["targets_ready"]["80"]) == list(TARGETS) for dvipa in owner["dvipas"])
-    assert owner["ike"] == {"configured": True, "connected": True}
+    assert owner["ike"] == {"configured": True, "connected": True, "mismatches": []}
 
 
 def test_sa_shows_both_directions_and_who_has_shadows(connected):
