@@ -14,6 +14,11 @@ _ANSWER = re.compile(r"(\w*)\n?\|(\d{3})\|([\d.]+)\|\n")
 _CURL = ("curl", "-sS", "--noproxy", "*", "-H", "Connection: close")
 
 
+def url_host(address: str) -> str:
+    """An address as it stands in a URL: IPv6 in brackets (RFC 3986 section 3.2.2)."""
+    return f"[{address}]" if ":" in address else address
+
+
 @dataclass(frozen=True)
 class Answers:
     served_by: Counter     # target → requests that it answered

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from lab import wait
 from lab.host import LabHost
+from lab.http import url_host
 from lab.process import Process
 
 
@@ -25,9 +26,10 @@ class Nginx:
         config = directory / "nginx.conf"
         config.write_text(_CONF.format(
             dir=directory, name=self.host.name, files=self.files,
-            listen="\n".join(f"    listen {address}:80;" for address in self.listen)), encoding="utf-8")
+            listen="\n".join(f"    listen {url_host(address)}:80;" for address in self.listen)), encoding="utf-8")
         # A service address that comes and goes: every operator of one sets this, and starts nginx at any time.
-        self.host.run("sysctl", "-q", "-w", "net.ipv4.ip_nonlocal_bind=1")
+        families = {"ipv6" if ":" in address else "ipv4" for address in self.listen}
+        self.host.run("sysctl", "-q", "-w", *(f"net.{family}.ip_nonlocal_bind=1" for family in families))
         self.process = self.host.start("nginx", "nginx", "-c", str(config), "-e", str(directory / "error.log"))
         # nginx writes the file when its sockets listen.
         wait.until(f"nginx on {self.host.name} to listen", lambda: pid_file.exists() and pid_file.stat().st_size)

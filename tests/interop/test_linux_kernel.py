@@ -5,11 +5,10 @@ from contextlib import contextmanager
 import pytest
 
 import wireshark
-from cases import CASES, Case
+from cases import CASES, Case, KernelSa
 from kernel_cluster import FILE_BYTES, KernelCluster
 from lab.capture import Capture
 from lab.observe import Tally
-from lab.quickstart import DVIPA
 
 
 # Not a disagreement with the kernel: a sender that gets no processor for longer than a lease lives never sends late what
@@ -48,15 +47,15 @@ def test_files_arrive(kernel_cluster, case):
         assert len(states) == 2, f"one SA each way: {states}"
         assert [state.differs_from(case) for state in states] == [[], []]
     if wireshark.can_read(case):
-        understood_by_wireshark(capture, [wireshark.esp_sa_line(state) for state in states])
+        understood_by_wireshark(capture, states)
 
 
-def understood_by_wireshark(capture: Capture, esp_sa_lines: list[str]) -> None:
-    """What was on the link is right for a third implementation as well."""
-    packets = wireshark.read(capture.path, esp_sa_lines)
+def understood_by_wireshark(capture: Capture, states: list[KernelSa]) -> None:
+    """What was on the link is right for a third implementation as well, and it was the files."""
+    packets = wireshark.read(capture.path, [wireshark.esp_sa_line(state) for state in states])
     assert [packet for packet in packets if packet.wrong] == []
-    for direction in (True, False):
-        assert sum(packet.tcp_bytes for packet in packets if (packet.source == DVIPA) == direction) >= FILE_BYTES
+    for state in states:
+        assert sum(packet.tcp_bytes for packet in packets if packet.spi == state.spi) >= FILE_BYTES
 
 
 def test_rekeys_lose_nothing(kernel_cluster):

@@ -10,12 +10,16 @@ from pathlib import Path
 
 from cases import Case, KernelSa
 
-# tshark's names. Those of 4.0 know neither extended sequence numbers (the ICV then looks wrong) nor ChaCha20-Poly1305.
-_SEALED = {"rfc4106(gcm(aes))": "AES-GCM with 16 octet ICV [RFC4106]"}
-_ENCRYPTED = {"cbc(aes)": "AES-CBC [RFC3602]"}
-_AUTHENTICATED = {"hmac(sha256)": "HMAC-SHA-256-128 [RFC4868]"}
+# The kernel's names, with the ICV's bits where tshark has several, and tshark's. Those of 4.0 know neither extended sequence
+# numbers (the ICV then looks wrong) nor ChaCha20-Poly1305, CCM and GMAC.
+_SEALED = {("rfc4106(gcm(aes))", 8 * size): f"AES-GCM with {size} octet ICV [RFC4106]" for size in (8, 12, 16)}
+_ENCRYPTED = {("cbc(aes)", 0): "AES-CBC [RFC3602]", ("rfc3686(ctr(aes))", 0): "AES-CTR [RFC3686]",
+              ("ecb(cipher_null)", 0): "NULL"}
+_AUTHENTICATED = {("hmac(sha1)", 96): "HMAC-SHA-1-96 [RFC2404]", ("hmac(sha256)", 128): "HMAC-SHA-256-128 [RFC4868]",
+                  ("hmac(sha384)", 192): "HMAC-SHA-384-192 [RFC4868]", ("hmac(sha512)", 256): "HMAC-SHA-512-256 [RFC4868]"}
+_NAMES = {"aead": _SEALED, "enc": _ENCRYPTED, "auth-trunc": _AUTHENTICATED}
 
-_FIELDS = ("esp.spi", "esp.icv_good", "tcp.len", "tcp.checksum.status", "ip.src", "_ws.malformed", "_ws.expert.severity")
+_FIELDS = ("esp.spi", "esp.icv_good", "tcp.len", "tcp.checksum.status", "_ws.malformed", "_ws.expert.severity")
 _ERROR = 0x00800000  # of _ws.expert.severity
 
 
@@ -24,26 +28,23 @@ class EspPacket:
     """An ESP packet as tshark has understood it."""
 
     number: int
-    spi: str
-    source: str
+    spi: int
     tcp_bytes: int          # payload of the TCP segment inside; -1 when there is none
     wrong: str              # what tshark complains about
 
 
 def can_read(case: Case) -> bool:
-    return case.protocol == "esp" and not case.esn and "chacha" not in case.proposal
+    return case.protocol == "esp" and not case.esn and all(
+        (name, icv) in _NAMES[line] for line, name, _, icv in case.algorithms)
 
 
 def esp_sa_line(sa: KernelSa) -> str:
     """An entry of Wireshark's table of ESP SAs (preference `esp_sa`)."""
-    names = {line: name for line, name, *_ in sa.algorithms}
+    found = {line: (_NAMES[line][name, icv], f"0x{sa.keys[line].hex()}") for line, name, _, icv in sa.algorithms}
+    encryption = found.get("aead") or found["enc"]
     family = "IPv6" if ":" in sa.destination else "IPv4"
-    if "aead" in names:
-        algorithms = (_SEALED[names["aead"]], "0x" + sa.keys["aead"].hex(), "NULL", "")
-    else:
-        algorithms = (_ENCRYPTED[names["enc"]], "0x" + sa.keys["enc"].hex(),
-                      _AUTHENTICATED[names["auth-trunc"]], "0x" + sa.keys["auth-trunc"].hex())
-    return ",".join(f'"{value}"' for value in (family, sa.source, sa.destination, f"0x{sa.spi:08x}", *algorithms))
+    return ",".join(f'"{value}"' for value in (family, sa.source, sa.destination, f"0x{sa.spi:08x}", *encryption,
+                                               *found.get("auth-trunc", ("NULL", ""))))
 
 
 def read(capture: Path, esp_sa_lines: list[str]) -> list[EspPacket]:
@@ -61,7 +62,7 @@ def read(capture: Path, esp_sa_lines: list[str]) -> list[EspPacket]:
 
 
 def _packet(line: str) -> EspPacket:
-    number, spi, icv_good, tcp_len, checksum, sources, malformed, severities = line.split("\t")
+    number, spi, icv_good, tcp_len, checksum, malformed, severities = line.split("\t")
     wrong = []
     if icv_good != "1":
         wrong.append("ICV")
@@ -71,4 +72,4 @@ def _packet(line: str) -> EspPacket:
         wrong.append("TCP checksum")
     if malformed or any(int(severity, 0) >= _ERROR for severity in severities.split(",") if severity):
         wrong.append("malformed")
-    return EspPacket(int(number), spi, sources.split(",")[0], int(tcp_len or -1), ", ".join(wrong))
+    return EspPacket(int(number), int(spi or "0", 0), int(tcp_len or -1), ", ".join(wrong))
