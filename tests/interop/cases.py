@@ -84,11 +84,15 @@ class KernelSa:
     esn: bool
     udp: bool
 
+    @property
+    def ip_version(self) -> int:
+        return 6 if ":" in self.destination else 4
+
     def differs_from(self, case: Case) -> list[str]:
         """What is not as the case wants it."""
         wanted = {"protocol": case.protocol, "mode": case.mode, "algorithms": case.algorithms,
-                  "esn": case.esn, "udp": case.udp}
-        found = {name: getattr(self, name) for name in wanted}
+                  "esn": case.esn, "udp": case.udp, "IP version": case.outer}
+        found = {name: getattr(self, name.lower().replace(" ", "_")) for name in wanted}
         return [f"{name} is {found[name]}, not {wanted[name]}" for name in wanted if found[name] != wanted[name]]
 
 
