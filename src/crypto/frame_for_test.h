@@ -32,6 +32,13 @@ inline Bytes from_hex(std::string_view text) {
   return bytes;
 }
 
+/// first, first + 1, …
+inline Bytes counting(std::size_t size, std::uint8_t first) {
+  Bytes bytes(size);
+  for (std::size_t i = 0; i < size; ++i) bytes[i] = static_cast<std::uint8_t>(first + i);
+  return bytes;
+}
+
 inline Bytes random_bytes(Rng& rng, std::size_t size) {
   Bytes bytes(size);
   rng.fill(bytes);
