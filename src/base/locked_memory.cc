@@ -20,6 +20,7 @@ class LockedPool {
   static constexpr std::size_t kGranule = 128;      // bytes; a multiple of the alignment
   static constexpr std::size_t kChunk = 64 * 1024;  // bytes locked at once
   static constexpr std::size_t kPage = 4096;
+  static constexpr std::size_t kHugePage = 2 * 1024 * 1024;
 
   std::uint8_t* take(std::size_t size) {
     const std::lock_guard lock(mutex_);
@@ -38,11 +39,24 @@ class LockedPool {
  private:
   static std::size_t rounded(std::size_t size) { return (size + kGranule - 1) / kGranule * kGranule; }
 
+  // Large chunks are read all over: huge pages, where the kernel has them, spare the TLB.
+  static void* map(std::size_t chunk) {
+    const std::size_t slack = chunk >= kHugePage ? kHugePage : 0;
+    void* mapped = mmap(nullptr, chunk + slack, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (mapped == MAP_FAILED) throw std::bad_alloc();
+    if (slack == 0) return mapped;
+    auto* first = static_cast<std::uint8_t*>(mapped);
+    const std::size_t before = (kHugePage - reinterpret_cast<std::uintptr_t>(first) % kHugePage) % kHugePage;
+    if (before != 0) munmap(first, before);
+    if (before != slack) munmap(first + before + chunk, slack - before);
+    madvise(first + before, chunk, MADV_HUGEPAGE);  // may be refused: then not
+    return first + before;
+  }
+
   static void grow(std::vector<std::uint8_t*>& free, std::size_t block) {
     const std::size_t chunk = std::max(kChunk, (block + kPage - 1) / kPage * kPage);
     free.reserve(free.size() + chunk / block);
-    void* pages = mmap(nullptr, chunk, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (pages == MAP_FAILED) throw std::bad_alloc();
+    void* pages = map(chunk);
     // Without the lock a key could reach the swap: refuse to hold it at all.
     if (mlock(pages, chunk) != 0 || madvise(pages, chunk, MADV_DONTDUMP) != 0) {
       munmap(pages, chunk);

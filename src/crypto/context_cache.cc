@@ -30,6 +30,9 @@ ContextCache::ContextCache(Engine& engine, std::size_t capacity)
       memory_(capacity * sizeof(CipherContext)),
       slots_(reinterpret_cast<CipherContext*>(memory_.data())),
       mask_(static_cast<std::uint32_t>(capacity - 1)) {
+  for (std::size_t mode = 0; mode < hot_lines_.size(); ++mode) {
+    hot_lines_[mode] = engine.hot_lines(static_cast<Mode>(mode));
+  }
   free_.reserve(capacity);
   for (std::size_t i = 0; i < capacity; ++i) {
     new (&slots_[i]) CipherContext();

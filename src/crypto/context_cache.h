@@ -22,6 +22,8 @@
 // call forget() when the SA leaves the worker. (It is never found again: each key has an identity of its own.)
 #pragma once
 
+#include <array>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -73,7 +75,8 @@ class ContextCache {
   /// Asks the CPU for what get() and the engine will read. Only a hint.
   void prefetch(const CipherKey& key) const {
     const auto* bytes = reinterpret_cast<const std::uint8_t*>(&slots_[key.slot_ & mask_]);
-    for (std::size_t at = 0; at < kPrefetched; at += 64) __builtin_prefetch(bytes + at);
+    std::uint32_t lines = hot_lines_[static_cast<std::size_t>(mode_of(key.suite_))];
+    for (; lines != 0; lines &= lines - 1) __builtin_prefetch(bytes + 64 * std::countr_zero(lines));
   }
 
   [[nodiscard]] const CipherContext& get(CipherKey& key) {
@@ -94,9 +97,6 @@ class ContextCache {
 
  private:
   friend Result<std::unique_ptr<ContextCache>> make_context_cache(Engine& engine, std::size_t capacity);
-  // First cache line, round keys, and the hash keys of a short packet. The CPU's own prefetcher sees the rest
-  // coming.
-  static constexpr std::size_t kPrefetched = 64 + 1024;
   // Steps of the clock's hand before it takes what it finds.
   static constexpr std::size_t kSweepMax = 2 * kPinnedMax;
 
@@ -109,7 +109,8 @@ class ContextCache {
   Engine& engine_;
   LockedBlock memory_;
   CipherContext* slots_;
-  std::uint32_t mask_;  // capacity - 1
+  std::uint32_t mask_;                      // capacity - 1
+  std::array<std::uint32_t, 8> hot_lines_;  // by Mode
   std::uint32_t hand_ = 0;
   std::uint64_t burst_ = 1;
   std::uint64_t expansions_ = 0;

@@ -110,6 +110,9 @@ class Engine {
 
  protected:
   explicit Engine(Backend backend) : backend_(backend) {}
+  friend class ContextCache;
+  /// What a packet reads of a context whatever its size, by 64-byte lines (bit 0: the first): to be prefetched.
+  [[nodiscard]] virtual std::uint32_t hot_lines(Mode mode) const = 0;
   /// Fills the storage from the cipher's key and the integrity algorithm's, both without salt.
   virtual void expand_keys(std::span<const std::uint8_t> cipher, std::span<const std::uint8_t> integrity,
                            CipherContext& context) = 0;

@@ -59,6 +59,7 @@ class IpsecMbEngine final : public Engine {
                    CipherContext& context) override {
     expand_mb_keys(*manager_.mgr, cipher, integrity, scratch_->padded_key, context);
   }
+  std::uint32_t hot_lines(Mode mode) const override { return mb_hot_lines(*manager_.mgr, mode); }
 
  private:
   struct Scratch {

@@ -62,7 +62,21 @@ void expand_mac(const IMB_MGR& mgr, Integrity integrity, Key key, Scratch scratc
   }
 }
 
+// The context's first line, then the storage's bytes [0, end).
+constexpr std::uint32_t lines_up_to(std::size_t end) { return (2u << (end + 63) / 64) - 1; }
+
 }  // namespace
+
+// GCM: round keys and the hash keys behind them, which a packet needs all of but with AVX-512 and VAES: there short
+// packets use the last ones, and long ones take long enough for the CPU to see the others coming.
+std::uint32_t mb_hot_lines(const IMB_MGR& mgr, Mode mode) {
+  if (mode == Mode::kChacha) return lines_up_to(32);
+  if (mode != Mode::kGcm && mode != Mode::kGmac) return lines_up_to(sizeof(JobKeys));
+  constexpr std::uint64_t kWide = IMB_FEATURE_AVX512_SKX | IMB_FEATURE_VAES | IMB_FEATURE_VPCLMULQDQ;
+  const GcmKeys* keys = nullptr;
+  if ((mgr.features & kWide) == kWide) return lines_up_to(sizeof keys->expanded_keys) | 0xeu << 13;
+  return lines_up_to(sizeof keys->expanded_keys + sizeof keys->ghash_keys.avx2_avx512);
+}
 
 void expand_mb_keys(const IMB_MGR& mgr, Key cipher, Key integrity, Scratch scratch, CipherContext& context) {
   const Suite suite = context.suite();

@@ -32,6 +32,9 @@ inline const JobKeys& job_keys(const CipherContext& context) { return context.ke
 /// 0, 1, 2: keys of 128, 192, 256 bits.
 inline std::size_t key_index(const CipherContext& context) { return (context.cipher_key_size() - 16) / 8; }
 
+/// Engine::hot_lines().
+std::uint32_t mb_hot_lines(const IMB_MGR& mgr, Mode mode);
+
 /// `scratch`: 128 bytes in locked memory.
 void expand_mb_keys(const IMB_MGR& mgr, std::span<const std::uint8_t> cipher,
                     std::span<const std::uint8_t> integrity, std::span<std::uint8_t, 128> scratch,
