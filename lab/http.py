@@ -34,7 +34,8 @@ class Answers:
 def get_names(client: LabHost, address: str, requests: int, connect_timeout: float = 5.0) -> Answers:
     """`requests` times /name, one after the other."""
     done = client.run(*_CURL, "--connect-timeout", str(connect_timeout), "-w", "|%{http_code}|%{time_connect}|\n",
-                      f"http://{address}/name?[1-{requests}]", check=False, timeout=10 + requests * connect_timeout)
+                      f"http://{url_host(address)}/name?[1-{requests}]", check=False,
+                      timeout=10 + requests * connect_timeout)
     served, seconds = Counter(), []
     for name, code, connect in _ANSWER.findall(done.stdout):
         if code == "200":
