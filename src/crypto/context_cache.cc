@@ -73,8 +73,7 @@ std::uint32_t ContextCache::sweep() {
     if (!context.used_ || step >= kSweepMax) return slot;
     context.used_ = false;
   }
-  CHECK(!"more than kPinnedMax keys in one burst");
-  return 0;
+  check_failed("at most kPinnedMax keys in one burst", __FILE__, __LINE__);
 }
 
 void ContextCache::clear(CipherContext& context) {
