@@ -43,10 +43,10 @@ TEST(Agreement, WhatTheEngineCanDoIsNotObjectedTo) {
 TEST(Agreement, AMismatchNamesConnectionChildAndProposal) {
   EXPECT_THAT(
       refused(child({{kEsp, {{20, 128}}, {}}, {kEsp, {{3, 0}, {12, 128}}, {{1, 0}, {12, 0}}}})),
-      ElementsAre(testing::AllOf(HasSubstr("connection clients, child web: ESP proposal with 3DES_CBC(3) "),
+      ElementsAre(testing::AllOf(HasSubstr("connection clients, child web: ESP proposal with 3DES_CBC(3) ("),
                                  HasSubstr("SHOULD NOT in RFC 8221 section 5"),
                                  HasSubstr("Write esp_proposals of aes128gcm16")),
-                  testing::AllOf(HasSubstr("ESP proposal with HMAC_MD5_96(1) "),
+                  testing::AllOf(HasSubstr("ESP proposal with HMAC_MD5_96(1) ("),
                                  HasSubstr("MUST NOT in RFC 8221 section 6"))));
   EXPECT_THAT(refused(child({{kEsp, {{23, 256}}, {{12, 0}}}})),
               ElementsAre(HasSubstr("ESP proposal with CAMELLIA_CBC(23) with 256 bits: the engine has no such")));

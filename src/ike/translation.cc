@@ -7,6 +7,7 @@
 #include <array>
 #include <span>
 #include <string_view>
+#include <utility>
 
 #include "base/secret.h"
 #include "bridge.pb.h"
@@ -59,7 +60,8 @@ Result<void> check(const bridge::AddSa& m) {
   if (m.dscp_in()) return fail("DSCP is not copied inwards (RFC 4301 section 5.1.2): set copy_dscp = out or no");
   if (m.no_ecn()) return fail("ECN is always carried along (RFC 6040): set copy_ecn = yes");
   if (m.reqid() == 0) return fail("SA without a reqid");
-  for (const bridge::Host* host : {&m.id().source(), &m.id().destination()}) {
+  for (const auto& [host, name] : {std::pair{&m.id().source(), "source"}, {&m.id().destination(), "destination"}}) {
+    if (auto address = xcf::host_address(host->address(), name); !address) return tl::unexpected(address.error());
     if (host->port() > 65'535) return fail(fmt::format("UDP port {} is above 65535", host->port()));
     if (m.encapsulation() && host->port() == 0) return fail("SA with UDP encapsulation, but without ports");
   }

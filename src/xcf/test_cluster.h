@@ -74,7 +74,8 @@ class TestCluster {
     std::string cluster = "c1";
     std::uint32_t version = 0;  // 0: the bus fills in its own
     std::string authority = "ca";
-    std::string certificate{};  // name in it; empty: the node's (grpc only)
+    std::string certificate{};          // name in it; empty: the node's (grpc only)
+    std::string address = "127.0.0.1";  // grpc only
   };
 
   explicit TestCluster(facility::TestExecutor::Mode mode) : executor_(mode) {}
@@ -135,8 +136,7 @@ class Certificates {
   [[nodiscard]] GrpcOptions options(const std::string& authority, const std::string& node) const {
     const std::string directory = directory_ + "/" + authority + "/";
     GrpcOptions options;
-    // Node b lives at an IPv6 address, the others at IPv4 ones: links go from each family to the other.
-    options.listen = {.address = *IpAddress::parse(node == "b" ? "::1" : "127.0.0.1"), .port = 0};
+    options.listen = {.address = IpAddress(0x7f000001), .port = 0};
     options.ca_file = directory + "ca.crt";
     options.certificate_file = directory + node + ".crt";
     options.key_file = directory + node + ".key";
@@ -167,9 +167,10 @@ class GrpcCluster final : public TestCluster {
 
  private:
   void make_bus(const NodeSpec& spec, TestNode& node) override {
-    auto bus = GrpcBus::listen(
-        executor(),
-        Certificates::get().options(spec.authority, spec.certificate.empty() ? spec.name : spec.certificate));
+    auto options =
+        Certificates::get().options(spec.authority, spec.certificate.empty() ? spec.name : spec.certificate);
+    options.listen.address = *IpAddress::parse(spec.address);
+    auto bus = GrpcBus::listen(executor(), options);
     if (!bus) std::fprintf(stderr, "%s\n", bus.error().message.c_str());
     CHECK(bus.has_value());
     node.member.control = (*bus)->endpoint();

@@ -74,6 +74,19 @@ TEST_F(GrpcBusTest, RefusesAListenerWhoseCertificateIsForAnotherName) {
   EXPECT_TRUE(b.ups.empty());
 }
 
+TEST_F(GrpcBusTest, LinksNodesOfEitherFamily) {
+  TestNode& a = cluster_.add({.name = "a", .address = "::1"});
+  TestNode& b = cluster_.add({.name = "b", .address = "::1"});
+  TestNode& c = cluster_.add({.name = "c"});
+  EXPECT_TRUE(b.member.control.address.is_v6());
+  for (TestNode* one : {&a, &b, &c}) {
+    for (TestNode* other : {&a, &b, &c}) {
+      if (one != other) one->bus->add_member(other->member);
+    }
+  }
+  EXPECT_TRUE(until([&] { return a.is_up(b) && b.is_up(a) && a.is_up(c) && c.is_up(a) && b.is_up(c); }));
+}
+
 TEST_F(GrpcBusTest, NoticesALinkThatHasFallenSilent) {
   TestNode& a = cluster_.add({.name = "a"});
   TestNode& b = cluster_.add({.name = "b"});
