@@ -124,9 +124,10 @@ class BridgeNode final : public IkeEvents {
     return {};
   }
   Result<void> update_sa(SaName name, const SaPath& path) override {
-    say(R"("event": "update_sa", "spi": {}, "source": "{}", "destination": "{}")", name.spi.value(),
-        path.source.to_string(), path.destination.to_string());
     const auto id = installation_.update_sa(name, path);
+    say(R"("event": "update_sa", "spi": {}, "source": "{}", "destination": "{}", "encapsulation": {}, "done": {})",
+        name.spi.value(), path.source.to_string(), path.destination.to_string(), path.udp_encapsulation,
+        id.has_value());
     if (!id) return tl::unexpected(id.error());
     return {};
   }

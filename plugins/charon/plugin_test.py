@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from lab import certificates, config, network, pair, quickstart, wait
 from lab.charon import Charon
 from lab.host import LabHost
-from lab.quickstart import DVIPA
+from lab.quickstart import CLIENT_ADDRESS, DVIPA
 from lab.state import LabState
 
 NAME, NAME6 = "charon-plugin", "charon-plugin6"
@@ -141,6 +141,32 @@ class PluginTest(unittest.TestCase):
     def test_2_usage_is_asked_of_the_node(self):
         listed = self.lab.server_charon.swanctl("--list-sas")
         self.assertRegex(listed, r"in +[0-9a-f]{8}, +4321 bytes, +21 packets, +[012]s ago")
+
+    def test_21_a_nat_gives_the_client_another_port(self):
+        """Both SAs follow, as the same SAs: nothing is negotiated, nothing deleted. And back again."""
+        self.client_port(61000)
+        self.lab.client_charon.swanctl("--rekey", "--ike", "dvipa")
+        moved = self.wait_for("update_sa", 2)
+        self.assertEqual({event["source"] for event in moved} | {event["destination"] for event in moved},
+                         {f"{CLIENT_ADDRESS}:61000", f"{DVIPA}:4500"})
+        self.assertEqual(self.lab.since(self.mark, "add_sa") + self.lab.since(self.mark, "delete_sa"), [])
+        self.client_port(None)
+        self.lab.client_charon.swanctl("--rekey", "--ike", "dvipa")
+        self.wait_for("update_sa", 4)
+        self.assertIn("INSTALLED", self.lab.client_sas())
+        self.assertTrue(all(event["done"] for event in self.lab.since(self.mark, "update_sa")))
+
+    def client_port(self, port: int | None) -> None:
+        """A NAT on the client's host has it send from this port instead of 4500; None: no NAT."""
+        self.lab.client.run("nft", "delete table ip plugin_nat", check=False)
+        if port is None:
+            return
+        for rule in ("add table ip plugin_nat",
+                     "add chain ip plugin_nat out { type filter hook output priority -300; }",
+                     "add chain ip plugin_nat in { type filter hook prerouting priority -300; }",
+                     f"add rule ip plugin_nat out udp sport 4500 udp sport set {port}",
+                     f"add rule ip plugin_nat in udp dport {port} udp dport set 4500"):
+            self.lab.client.run("nft", rule)
 
     def test_3_rekey_from_the_client(self):
         self.assertIn("completed", self.lab.client_charon.swanctl("--rekey", "--child", "web"))
