@@ -2,8 +2,11 @@
 // Look-ups among many filters, and what it takes to put them there one at a time. Argument: filters.
 #include <benchmark/benchmark.h>
 
+#include <algorithm>
 #include <memory>
+#include <numeric>
 #include <random>
+#include <string>
 #include <vector>
 
 #include "policy/filter_set.h"
@@ -15,6 +18,7 @@ using Random = std::minstd_rand;
 
 const IpAddress kDvipa(0xc0000264);
 constexpr std::size_t kFlows = 1 << 16;
+const std::string kTunnel = "t";
 
 IpAddress peer(std::uint32_t n, bool v4) {
   if (v4) return IpAddress(0x0a000000 + n * 7);
@@ -31,7 +35,7 @@ Filter filter(std::uint64_t id, AddressRange remote, bool v4, std::uint32_t prio
   f.id = id;
   f.priority = priority;
   f.action = Action::kProtect;
-  f.tunnel = "t";
+  f.tunnel = kTunnel;
   f.source = remote;
   f.destination = AddressRange(dvipa(v4));
   return f;
@@ -91,6 +95,23 @@ void peers_ipv6(benchmark::State& state) { peers(state, false); }
 BENCHMARK(peers_ipv4)->Arg(100)->Arg(10'000)->Arg(100'000);
 BENCHMARK(peers_ipv6)->Arg(100)->Arg(10'000)->Arg(100'000);
 
+/// What one access to memory costs, in as much of it as so many rules take: no look-up can do without.
+void one_memory_access(benchmark::State& state) {
+  struct alignas(64) Place {
+    std::uint32_t next = 0;
+    Rule rule;
+  };
+  std::vector<Place> places(count_of(state));
+  std::vector<std::uint32_t> order(places.size());
+  std::iota(order.begin(), order.end(), 0);
+  std::shuffle(order.begin(), order.end(), Random(1));
+  for (std::size_t i = 0; i < order.size(); ++i) places[order[i]].next = order[(i + 1) % order.size()];
+  std::uint32_t at = 0;
+  for (std::size_t i = 0; i < order.size(); ++i) at = places[at].next;
+  for (auto _ : state) benchmark::DoNotOptimize(at = places[at].next);
+}
+BENCHMARK(one_memory_access)->Arg(100)->Arg(10'000)->Arg(100'000);
+
 /// Networks of one odd size each, next to one another: nothing for the trie.
 void ranges(benchmark::State& state) {
   World w;
@@ -120,8 +141,27 @@ void ports_of_one_peer(benchmark::State& state) {
 }
 BENCHMARK(ports_of_one_peer)->Arg(100)->Arg(10'000)->Arg(100'000);
 
-/// Prefixes of all lengths inside one another, the longest first; each with ports of its own.
+/// Around each of many hosts, prefixes of all lengths from 16 to 32 inside one another, the longest first.
 void nested_prefixes(benchmark::State& state) {
+  World w;
+  const std::uint32_t hosts = std::max(count_of(state) / 17, 1u);
+  for (std::uint32_t n = 0; n < hosts * 17; ++n) {
+    const unsigned length = 16 + n % 17;
+    const IpPrefix prefix{IpAddress(0x0a001234 + n / 17 * 65'536).masked(length),
+                          static_cast<std::uint8_t>(length)};
+    w.set.put(kDvipa, filter(n + 1, prefix, true, 1000 - length));
+  }
+  for (std::size_t i = 0; i < kFlows; ++i) {
+    const std::uint32_t host = static_cast<std::uint32_t>(w.random()) % hosts;
+    const std::uint32_t near = 0x1234 ^ static_cast<std::uint32_t>(w.random()) >> (16 + i % 16);
+    w.flows.push_back(flow(IpAddress(0x0a000000 + host * 65'536 + near % 65'536), w.random, true));
+  }
+  look_up(state, w, true);
+}
+BENCHMARK(nested_prefixes)->Arg(100)->Arg(10'000)->Arg(100'000);
+
+/// Every packet is in half of all rules, since thousands of prefixes are alike: the longest and oldest is wanted.
+void half_of_all_match(benchmark::State& state) {
   World w;
   for (std::uint32_t n = 0; n < count_of(state); ++n) {
     const unsigned length = 8 + n % 25;
@@ -136,7 +176,7 @@ void nested_prefixes(benchmark::State& state) {
              w.random, true));
   look_up(state, w, true);
 }
-BENCHMARK(nested_prefixes)->Arg(100)->Arg(10'000)->Arg(100'000);
+BENCHMARK(half_of_all_match)->Arg(100)->Arg(10'000)->Arg(100'000);
 
 /// Ranges that overlap a thousand others, in no order.
 void overlapping_ranges(benchmark::State& state) {

@@ -30,13 +30,14 @@ std::uint64_t weight_of(const Rank& rank) {
 }  // namespace
 
 struct RuleTree::Node {
-  explicit Node(const Rule& r) : best(r.rank), around(r.box), rule(r), weight(weight_of(r.rank)) {}
+  explicit Node(const Rule& r) : best(r.rank), around(r.box), weight(weight_of(r.rank)), rule(r) {}
 
-  Rank best;   // of the rules from here down
-  Box around;  // all of them
-  Rule rule;
-  std::uint64_t weight;  // not below the children's
+  Rank best;  // of the rules from here down
   Ref left, right;
+  Box around;            // all rules from here down
+  IpAddress left_last;   // the last peer's address on the left: says whether to look there without looking there
+  std::uint64_t weight;  // not below the children's
+  Rule rule;
 };
 
 struct RuleTree::Halves {
@@ -50,6 +51,7 @@ RuleTree::Ref RuleTree::make(const Node& of, Ref left, Ref right) {
     node->best = std::min(node->best, (*child)->best);
     node->around.include((*child)->around);
   }
+  if (left != nullptr) node->left_last = left->around.remote_last;
   node->left = std::move(left);
   node->right = std::move(right);
   return node;
@@ -109,9 +111,11 @@ bool RuleTree::erase(const Rule& rule) {
 void RuleTree::find(const Node& node, const Point& point, const Rule*& best) {
   if (best != nullptr && best->rank < node.best) return;
   if (!node.around.contains(point)) return;
+  // Rules on the right begin where this one does, or behind it.
+  const Node* first = point.remote <= node.left_last ? node.left.get() : nullptr;
+  const Node* second = node.rule.box.remote_first <= point.remote ? node.right.get() : nullptr;
+  for (const Node* next : {first, second}) __builtin_prefetch(next);
   if (node.rule.box.contains(point) && (best == nullptr || node.rule.rank < best->rank)) best = &node.rule;
-  const Node* first = node.left.get();
-  const Node* second = node.right.get();
   if (first != nullptr && second != nullptr && second->best < first->best) std::swap(first, second);
   if (first != nullptr) find(*first, point, best);
   if (second != nullptr) find(*second, point, best);

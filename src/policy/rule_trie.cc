@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <utility>
+#include <vector>
 
 namespace testudo::policy {
 namespace {
@@ -63,53 +64,62 @@ bool RuleTrie::erase(const Rule& rule) {
   return true;
 }
 
+RuleTrie::Slot RuleTrie::leaf_of(std::span<const Rule> rules) {
+  if (rules.empty()) return {};
+  auto copy = std::make_shared<Rule[]>(rules.size());
+  std::ranges::copy(rules, copy.get());
+  const Rule* first = copy.get();
+  return {.node = std::shared_ptr<const void>(std::move(copy), first),
+          .rules = static_cast<std::uint8_t>(rules.size()),
+          .is_branch = false};
+}
+
+RuleTrie::Slot RuleTrie::branch_of(Branch branch) {
+  return {.node = std::make_shared<const Branch>(std::move(branch)), .rules = 0, .is_branch = true};
+}
+
 RuleTrie::Slot RuleTrie::with(const Slot& slot, const Rule& rule, std::uint64_t hash, unsigned depth, bool& done) {
-  if (slot.branch != nullptr) {
-    auto branch = std::make_shared<Branch>(*slot.branch);
-    Slot& below = branch->slots[digit(hash, depth)];
-    below = with(below, rule, hash, depth + 1, done);
-    return {.branch = std::move(branch), .leaf = nullptr};
+  if (slot.is_branch) {
+    Slot below = with(slot.branch().slots[digit(hash, depth)], rule, hash, depth + 1, done);
+    if (!done) return slot;
+    Branch branch = slot.branch();
+    branch.slots[digit(hash, depth)] = std::move(below);
+    return branch_of(std::move(branch));
   }
-  auto leaf = slot.leaf == nullptr ? std::make_shared<Leaf>() : std::make_shared<Leaf>(*slot.leaf);
   const auto alike = [&](const Rule& r) { return remote_of(r) == remote_of(rule); };
-  if (std::ranges::count_if(leaf->rules, alike) == kAlikeMax) return slot;
-  if (leaf->rules.size() == kLeafMax) {
-    return depth == kDepthMax ? slot : with(divided(*leaf, depth), rule, hash, depth, done);
+  if (std::ranges::count_if(slot.leaf(), alike) == kAlikeMax) return slot;
+  if (slot.leaf().size() == kLeafMax) {
+    return depth == kDepthMax ? slot : with(divided(slot.leaf(), depth), rule, hash, depth, done);
   }
-  leaf->rules.insert(std::ranges::upper_bound(leaf->rules, rule, by_rank), rule);
+  std::vector<Rule> rules(slot.leaf().begin(), slot.leaf().end());
+  rules.insert(std::ranges::upper_bound(rules, rule, by_rank), rule);
   done = true;
-  return {.branch = nullptr, .leaf = std::move(leaf)};
+  return leaf_of(rules);
 }
 
 /// The leaf's rules in a branch. At least two of them have another prefix than the others: there are more than
 /// kAlikeMax.
-RuleTrie::Slot RuleTrie::divided(const Leaf& leaf, unsigned depth) {
-  std::array<std::shared_ptr<Leaf>, kFanOut> leaves;
-  for (const Rule& rule : leaf.rules) {  // they stay in order
-    auto& below = leaves[digit(hash_of(rule), depth)];
-    if (below == nullptr) below = std::make_shared<Leaf>();
-    below->rules.push_back(rule);
-  }
-  auto branch = std::make_shared<Branch>();
-  for (std::size_t i = 0; i < kFanOut; ++i) branch->slots[i].leaf = std::move(leaves[i]);
-  return {.branch = std::move(branch), .leaf = nullptr};
+RuleTrie::Slot RuleTrie::divided(std::span<const Rule> leaf, unsigned depth) {
+  std::array<std::vector<Rule>, kFanOut> leaves;
+  for (const Rule& rule : leaf) leaves[digit(hash_of(rule), depth)].push_back(rule);  // they stay in order
+  Branch branch;
+  for (std::size_t i = 0; i < kFanOut; ++i) branch.slots[i] = leaf_of(leaves[i]);
+  return branch_of(std::move(branch));
 }
 
 /// Branches stay when they have become empty: at most one path per rule that ever was here at one time.
 RuleTrie::Slot RuleTrie::without(const Slot& slot, const Rule& rule, std::uint64_t hash, unsigned depth,
                                  bool& done) {
-  if (slot.branch != nullptr) {
-    Slot below = without(slot.branch->slots[digit(hash, depth)], rule, hash, depth + 1, done);
+  if (slot.is_branch) {
+    Slot below = without(slot.branch().slots[digit(hash, depth)], rule, hash, depth + 1, done);
     if (!done) return slot;
-    auto branch = std::make_shared<Branch>(*slot.branch);
-    branch->slots[digit(hash, depth)] = std::move(below);
-    return {.branch = std::move(branch), .leaf = nullptr};
+    Branch branch = slot.branch();
+    branch.slots[digit(hash, depth)] = std::move(below);
+    return branch_of(std::move(branch));
   }
-  if (slot.leaf == nullptr) return slot;
-  auto leaf = std::make_shared<Leaf>(*slot.leaf);
-  done = std::erase(leaf->rules, rule) != 0;
-  if (leaf->rules.empty()) leaf = nullptr;
-  return {.branch = nullptr, .leaf = std::move(leaf)};
+  std::vector<Rule> rules(slot.leaf().begin(), slot.leaf().end());
+  done = std::erase(rules, rule) != 0;
+  return leaf_of(rules);
 }
 
 void RuleTrie::find(const Point& point, const Rule*& best) const {
@@ -117,9 +127,8 @@ void RuleTrie::find(const Point& point, const Rule*& best) const {
     if (length.rules == 0) continue;
     const std::uint64_t hash = hash_of(point.remote.masked(length.bits), length.bits);
     const Slot* slot = &root_;
-    for (unsigned depth = 0; slot->branch != nullptr; ++depth) slot = &slot->branch->slots[digit(hash, depth)];
-    if (slot->leaf == nullptr) continue;
-    for (const Rule& rule : slot->leaf->rules) {
+    for (unsigned depth = 0; slot->is_branch; ++depth) slot = &slot->branch().slots[digit(hash, depth)];
+    for (const Rule& rule : slot->leaf()) {
       if (best != nullptr && best->rank < rule.rank) break;
       if (!rule.box.contains(point)) continue;
       best = &rule;

@@ -14,7 +14,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
-#include <vector>
+#include <span>
 
 #include "policy/rule.h"
 
@@ -39,14 +39,15 @@ class RuleTrie {
   static constexpr std::size_t kAlikeMax = 8;  // rules with one prefix: they cannot be told apart by the hash
   static constexpr std::size_t kLengthsMax = 4;
 
-  struct Leaf {
-    std::vector<Rule> rules;  // by rank
-  };
   struct Branch;
-  /// One of the two, or nothing.
+  /// A branch or a leaf, or nothing.
   struct Slot {
-    std::shared_ptr<const Branch> branch;
-    std::shared_ptr<const Leaf> leaf;
+    std::shared_ptr<const void> node;  // a Branch, or the first of the leaf's rules, by rank
+    std::uint8_t rules = 0;            // of a leaf
+    bool is_branch = false;
+
+    [[nodiscard]] const Branch& branch() const { return *static_cast<const Branch*>(node.get()); }
+    [[nodiscard]] std::span<const Rule> leaf() const { return {static_cast<const Rule*>(node.get()), rules}; }
   };
   struct Branch {
     std::array<Slot, kFanOut> slots;
@@ -61,7 +62,9 @@ class RuleTrie {
   static std::size_t digit(std::uint64_t hash, unsigned depth) { return hash >> (4 * depth) & (kFanOut - 1); }
   static Slot with(const Slot& slot, const Rule& rule, std::uint64_t hash, unsigned depth, bool& done);
   static Slot without(const Slot& slot, const Rule& rule, std::uint64_t hash, unsigned depth, bool& done);
-  static Slot divided(const Leaf& leaf, unsigned depth);
+  static Slot leaf_of(std::span<const Rule> rules);
+  static Slot branch_of(Branch branch);
+  static Slot divided(std::span<const Rule> leaf, unsigned depth);
   Length* length_for(const Rule& rule);
 
   Slot root_;
