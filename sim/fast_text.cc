@@ -29,6 +29,8 @@ std::string text(const wire::ReplayCommit& c) {
   return fmt::format("commits from {}: accepted {:x}, rejected {:x}", c.base.value(), c.accepted, c.rejected);
 }
 
+std::string text(const wire::PathMtu& m) { return fmt::format("fits in {} bytes on its path", m.mtu); }
+
 template <typename Entry>
 std::string all(const wire::FastMessage& message) {
   std::string line;
@@ -55,6 +57,8 @@ std::string fast_text(std::span<const std::uint8_t> datagram) {
       return all<wire::LeaseReturn>(*message);
     case wire::FastType::kReplayCommit:
       return all<wire::ReplayCommit>(*message);
+    case wire::FastType::kPathMtu:
+      return all<wire::PathMtu>(*message);
   }
   return "a fast message of an unknown type";
 }

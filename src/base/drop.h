@@ -34,6 +34,9 @@ namespace testudo {
   X(kNotXcf, "not_xcf", "XCF data from an address that is no member's")                                        \
   X(kUnsupported, "unsupported", "a protocol or an option that this node does not handle")                     \
   X(kFragment, "fragment", "an IP fragment where a whole packet is needed")                                    \
+  X(kFragmentOverlap, "fragment_overlap", "a fragment that overlaps another one of its packet")                \
+  X(kFragmentLost, "fragment_lost", "a fragment whose packet was not completed, or made room")                 \
+  X(kIcmpUnverified, "icmp_unverified", "an ICMP error about protected packets, unproven")                     \
   X(kTooBig, "too_big", "does not fit the path's MTU after protection")                                        \
   X(kNoOutboundSa, "no_outbound_sa", "a filter says protect, and no SA is installed")                          \
   X(kNoFilter, "no_filter", "no filter matches: the default is to drop")                                       \

@@ -48,6 +48,10 @@ template <typename Io>
 void fields(Io& io, ReplayCommit& e) {
   io(e.sa), io(e.base), io(e.accepted), io(e.rejected);
 }
+template <typename Io>
+void fields(Io& io, PathMtu& e) {
+  io(e.sa), io(e.mtu);
+}
 
 struct Reader {
   const std::uint8_t* at;
@@ -90,6 +94,7 @@ bool sound(const LeaseGrant& e) {
 bool sound(const LeaseRecall& e) { return e.id != 0; }
 bool sound(const LeaseReturn& e) { return e.id != 0; }
 bool sound(const ReplayCommit& e) { return e.base.value() <= std::numeric_limits<std::uint64_t>::max() - 63; }
+bool sound(const PathMtu& e) { return e.mtu != 0; }
 
 template <typename Entry>
 Entry read(const std::uint8_t* at) {
@@ -125,6 +130,8 @@ bool all_sound(FastType type, std::span<const std::uint8_t> bytes, std::size_t c
       return all_sound<LeaseReturn>(bytes, count);
     case FastType::kReplayCommit:
       return all_sound<ReplayCommit>(bytes, count);
+    case FastType::kPathMtu:
+      return all_sound<PathMtu>(bytes, count);
   }
   return false;  // a type that we do not know
 }
@@ -231,6 +238,7 @@ TESTUDO_FAST_ENTRY(LeaseGrant)
 TESTUDO_FAST_ENTRY(LeaseRecall)
 TESTUDO_FAST_ENTRY(LeaseReturn)
 TESTUDO_FAST_ENTRY(ReplayCommit)
+TESTUDO_FAST_ENTRY(PathMtu)
 #undef TESTUDO_FAST_ENTRY
 
 }  // namespace testudo::wire

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Fast messages: the small datagrams of the data plane between members (UDP 4755 on XCF): sequence leases (spec E2)
-// and replay commits (spec C5). One datagram speaks of one DVIPA and carries many entries of one type, for many
+// Fast messages: the small datagrams of the data plane between members (UDP 4755 on XCF): sequence leases (spec E2),
+// replay commits (spec C5) and path MTUs. One datagram speaks of one DVIPA and carries many entries of one type, for many
 // SAs.
 //
 //   wire::FastOutbox outbox;                                    // one per worker, reused every turn
@@ -42,6 +42,7 @@ enum class FastType : std::uint8_t {
   kLeaseRecall = 3,   // sequencer → lessee
   kLeaseReturn = 4,   // lessee → sequencer
   kReplayCommit = 5,  // target → owner
+  kPathMtu = 6,       // owner → targets
 };
 
 struct FastHeader {
@@ -110,6 +111,15 @@ struct ReplayCommit {
   std::uint64_t accepted = 0;
   std::uint64_t rejected = 0;
   friend bool operator==(const ReplayCommit&, const ReplayCommit&) = default;
+};
+
+/// "Outer packets of this SA must not be larger": what a router on the way to the peer has told the owner.
+struct PathMtu {
+  static constexpr FastType kType = FastType::kPathMtu;
+  static constexpr std::size_t kSize = 10;
+  SaId sa;
+  std::uint16_t mtu = 0;  // bytes of the whole outer packet; never 0
+  friend bool operator==(const PathMtu&, const PathMtu&) = default;
 };
 
 /// A datagram that has passed every check of length and value. A view: valid as long as the bytes are.

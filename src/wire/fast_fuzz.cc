@@ -34,6 +34,8 @@ void check(std::span<const std::uint8_t> bytes) {
       return write_back<LeaseReturn>(*message, bytes);
     case FastType::kReplayCommit:
       return write_back<ReplayCommit>(*message, bytes);
+    case FastType::kPathMtu:
+      return write_back<PathMtu>(*message, bytes);
   }
 }
 

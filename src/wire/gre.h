@@ -12,12 +12,18 @@
 #include <optional>
 #include <span>
 
+#include "base/address.h"
+
 namespace testudo::wire {
 
 inline constexpr std::size_t kGreSize = 12;  // bytes, with key and sequence number
 // EtherTypes of the payload.
 inline constexpr std::uint16_t kGreProtocolIpv4 = 0x0800;
 inline constexpr std::uint16_t kGreProtocolIpv6 = 0x86dd;
+
+[[nodiscard]] constexpr std::uint16_t gre_protocol_of(IpAddress address) {
+  return address.is_v4() ? kGreProtocolIpv4 : kGreProtocolIpv6;
+}
 
 struct GreFields {
   std::uint32_t key = 0;
