@@ -52,13 +52,14 @@ struct Frame {
   return size > fixed && ((size - fixed) & (s.block - 1)) == 0;  // a block is a power of two; 0: no suite
 }
 
-/// The beginning of one ESP packet's text, to be decrypted without looking at its ICV: `out` is a guess until
+/// A part of one ESP packet's text, to be decrypted without looking at its ICV: `out` is a guess until
 /// open().
 struct PeekRequest {
   const CipherContext* context = nullptr;
-  const std::uint8_t* data = nullptr;  // first byte of the SPI; header, IV and `size` bytes of text follow
+  const std::uint8_t* data = nullptr;  // first byte of the SPI; header, IV and skip + size bytes of text follow
   std::uint32_t size = 0;              // bytes of text to decrypt; a multiple of the suite's block, <= kPeekMax
   std::uint8_t* out = nullptr;         // takes `size` bytes
+  std::uint32_t skip = 0;              // bytes of text before them; a multiple of 64
 };
 
 /// What AH's ICV covers (RFC 4302 section 3.3.3), made ready by the caller: contiguous, mutable fields and the ICV

@@ -79,6 +79,28 @@ TEST(Engine, PeeksOfBothBackendsAreTheBeginningOfTheText) {
   }
 }
 
+TEST(Engine, PeeksOfBothBackendsBehindWhatIsSkipped) {
+  SeededRng rng(4);
+  for (const Suite suite : kEspSuites) {
+    Pair pair(suite, Esn::kNo, rng);
+    for (const std::uint32_t skip : {0u, 64u, 128u, 1344u}) {
+      const Bytes plain = random_bytes(rng, fixed_size(suite) + skip + 48);
+      Bytes sealed = plain;
+      const Frame frame = frame_of(*pair.mb_context, sealed);
+      pair.mb->seal({&frame, 1});
+      Bytes a(48);
+      Bytes b(48);
+      const PeekRequest request_a{pair.mb_context.get(), sealed.data(), 48, a.data(), skip};
+      const PeekRequest request_b{pair.openssl_context.get(), sealed.data(), 48, b.data(), skip};
+      pair.mb->peek({&request_a, 1});
+      pair.openssl->peek({&request_b, 1});
+      const auto from = plain.begin() + 8 + static_cast<std::ptrdiff_t>(sizes(suite).iv + skip);
+      ASSERT_EQ(a, Bytes(from, from + 48)) << sizes(suite).name << ' ' << skip;
+      ASSERT_EQ(b, Bytes(from, from + 48)) << sizes(suite).name << ' ' << skip;
+    }
+  }
+}
+
 class Refuses : public testing::TestWithParam<Backend> {};
 INSTANTIATE_TEST_SUITE_P(Backends, Refuses, testing::Values(Backend::kIpsecMb, Backend::kOpenssl),
                          [](const auto& p) { return p.param == Backend::kIpsecMb ? "IpsecMb" : "Openssl"; });

@@ -19,7 +19,7 @@ namespace {
 
 /// IPv6 and TCP without options. A multiple of every cipher's block.
 constexpr std::size_t kFirstLook = 64;  // bytes
-static_assert(kFirstLook <= crypto::kPeekMax && crypto::kPeekMax % 16 == 0);
+static_assert(kFirstLook <= crypto::kPeekMax && crypto::kPeekMax % 16 == 0 && kFirstLook % 64 == 0);
 constexpr std::uint8_t kProtocolSctp = 132;
 
 void take_ports(std::span<const std::uint8_t> text, Peeked& peeked) {
@@ -132,11 +132,13 @@ struct Transforms::Looks {
   std::array<std::uint8_t, crypto::kBurstMax> request_of;
   std::size_t count = 0;
 
-  void add(const crypto::CipherContext& context, const Text& text, std::size_t size, std::size_t request) {
+  void add(const crypto::CipherContext& context, const Text& text, std::size_t size, std::size_t request,
+           std::size_t skip = 0) {
     jobs[count] = {.context = &context,
                    .data = text.esp,
-                   .size = static_cast<std::uint32_t>(std::min(text.bytes.size(), size)),
-                   .out = scratch[count].data()};
+                   .size = static_cast<std::uint32_t>(std::min(text.bytes.size() - skip, size)),
+                   .out = scratch[count].data(),
+                   .skip = static_cast<std::uint32_t>(skip)};
     request_of[count++] = static_cast<std::uint8_t>(request);
   }
   [[nodiscard]] std::span<const std::uint8_t> seen(std::size_t i) const {
@@ -156,25 +158,37 @@ void Transforms::peek(std::span<const PeekRequest> requests, std::span<Peeked> p
     if (text->esp == nullptr || is_plain(sa.esp_key().suite())) {
       understand_plain(requests[i], *text, peeked[i]);
     } else {
-      first.add(keys_->get(sa.esp_key()), *text, sa.transport() ? crypto::kPeekMax : kFirstLook, i);
+      first.add(keys_->get(sa.esp_key()), *text, kFirstLook, i);
     }
   }
   engine_->peek(std::span(first.jobs).first(first.count));
   Looks second;
+  std::array<std::uint8_t, crypto::kBurstMax> first_of;  // the first look of a second one, in transport mode
   for (std::size_t k = 0; k < first.count; ++k) {
     const std::size_t i = first.request_of[k];
     if (requests[i].sa->transport()) {
-      // The protocol is named at the end.
+      // The protocol is named by the last byte.
       const auto text = text_of(requests[i]);
-      if (text->bytes.size() == first.jobs[k].size) {
+      const std::size_t last = (text->bytes.size() - 1) / kFirstLook * kFirstLook;
+      if (last == 0) {
         understand_bare(requests[i], first.seen(k), first.seen(k).back(), peeked[i]);
+      } else {
+        first_of[second.count] = static_cast<std::uint8_t>(k);
+        second.add(*first.jobs[k].context, *text, kFirstLook, i, last);
       }
     } else if (understand(first.seen(k), peeked[i])) {
       second.add(*first.jobs[k].context, *text_of(requests[i]), crypto::kPeekMax, i);
     }
   }
   engine_->peek(std::span(second.jobs).first(second.count));
-  for (std::size_t k = 0; k < second.count; ++k) (void)understand(second.seen(k), peeked[second.request_of[k]]);
+  for (std::size_t k = 0; k < second.count; ++k) {
+    const std::size_t i = second.request_of[k];
+    if (requests[i].sa->transport()) {
+      understand_bare(requests[i], first.seen(first_of[k]), second.seen(k).back(), peeked[i]);
+    } else {
+      (void)understand(second.seen(k), peeked[i]);
+    }
+  }
 }
 
 }  // namespace testudo::ipsec

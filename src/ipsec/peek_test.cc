@@ -92,6 +92,44 @@ TEST(Peek, EveryTruncationIsUndecidableOrReadsOnlyWhatIsThere) {
   }
 }
 
+// The last byte of the text names the protocol, however long the packet is.
+TEST(Peek, TransportModeNamesTheProtocolAtTheEnd) {
+  for (const auto backend : {crypto::Backend::kIpsecMb, crypto::Backend::kOpenssl}) {
+    SeededRng rng(3);
+    const auto transforms = transforms_for_test(rng, backend);
+    SaFactory factory(1);
+    for (const crypto::Suite suite : {kAllSuites[0], kAllSuites[2], crypto::Suite::kChacha20Poly1305}) {
+      const auto make = [&](Direction direction) {
+        SaParameters p = parameters_for_test(direction, suite);
+        p.mode = Mode::kTransport;
+        std::swap(p.local, p.remote);  // inner_packet()'s source is no matter of this test
+        auto sa = factory.create(std::move(p));
+        CHECK(sa.has_value());
+        return std::move(*sa);
+      };
+      const auto in = make(Direction::kInbound), out = make(Direction::kOutbound);
+      for (std::size_t payload = 0; payload <= 1400; payload += 7) {
+        for (const std::uint8_t protocol : {wire::kProtocolTcp, std::uint8_t{17}}) {
+          Bytes plain = inner_packet(40 + payload);
+          wire::build_ipv4(std::span(plain).first<20>(),
+                           {.source = out->local(), .destination = out->remote(), .protocol = protocol},
+                           plain.size() - 20);
+          const Bytes esp = protect_bare(*transforms, *out, plain, SeqNo(1));
+          const PeekRequest request{
+              .sa = in.get(), .packet = esp, .source = out->local(), .destination = out->remote()};
+          Peeked peeked;
+          transforms->peek({&request, 1}, {&peeked, 1});
+          ASSERT_EQ(peeked.kind, protocol == wire::kProtocolTcp ? Kind::kTcp : Kind::kOther)
+              << payload << crypto::sizes(suite).name;
+          ASSERT_EQ(peeked.protocol, protocol);
+          ASSERT_EQ(peeked.destination.port, 443);
+          ASSERT_EQ(peeked.destination.address, out->remote());
+        }
+      }
+    }
+  }
+}
+
 // Suites mixed, some undecidable: every answer is at its own place.
 TEST(Peek, AnswersABurstInOrder) {
   std::array<std::unique_ptr<SaPair>, 4> pairs;

@@ -12,7 +12,9 @@ namespace {
 bool counts(Mode mode) { return mode == Mode::kCtr || mode == Mode::kGcm || mode == Mode::kCcm; }
 
 const std::uint8_t* iv_of(const PeekRequest& request) { return request.data + kEspHeader; }
-const std::uint8_t* text_of(const PeekRequest& request) { return iv_of(request) + request.context->iv_size(); }
+const std::uint8_t* text_of(const PeekRequest& request) {
+  return iv_of(request) + request.context->iv_size() + request.skip;
+}
 
 void describe(IMB_JOB& job, const PeekRequest& request, std::uint8_t* counter) {
   const CipherContext& context = *request.context;
@@ -30,9 +32,9 @@ void describe(IMB_JOB& job, const PeekRequest& request, std::uint8_t* counter) {
     job.dec_keys = job_keys(context).decrypt;
   }
   if (counts(context.mode())) {
-    write_first_counter(counter, context, iv_of(request));
+    write_first_counter(counter, context, iv_of(request), request.skip / kBlockSize);
   } else {
-    job.iv = iv_of(request);
+    job.iv = text_of(request) - kBlockSize;  // the IV, or the block before
   }
 }
 
@@ -49,13 +51,18 @@ void Peeks::run_burst(std::span<const PeekRequest> requests, std::uint64_t membe
   CHECK(IMB_SUBMIT_CIPHER_BURST_NOCHECK(&mgr_, scratch_.jobs.data(), n, mode, IMB_DIR_DECRYPT, key_size) == n);
 }
 
+/// The library's counter always begins with 1: what is before the part that is wanted is decrypted with it.
 void Peeks::run_chacha(const PeekRequest& request) {
+  if (request.skip + request.size > scratch_.text.size()) {
+    std::memset(request.out, 0, request.size);  // larger than any packet that is worth a peek
+    return;
+  }
   IMB_JOB& job = *IMB_GET_NEXT_JOB(&mgr_);
   write_nonce(scratch_.counters[0].data(), request.context->salt(), iv_of(request));
-  job.src = text_of(request);
-  job.dst = request.out;
+  job.src = text_of(request) - request.skip;
+  job.dst = request.skip == 0 ? request.out : scratch_.text.data();
   job.cipher_start_src_offset_in_bytes = 0;
-  job.msg_len_to_cipher_in_bytes = request.size;
+  job.msg_len_to_cipher_in_bytes = request.skip + request.size;
   job.msg_len_to_hash_in_bytes = 0;
   job.enc_keys = job.dec_keys = job_keys(*request.context).encrypt;
   job.key_len_in_bytes = 32;
@@ -67,6 +74,7 @@ void Peeks::run_chacha(const PeekRequest& request) {
   job.chain_order = IMB_ORDER_HASH_CIPHER;
   const IMB_JOB* done = IMB_SUBMIT_JOB_NOCHECK(&mgr_);
   CHECK(done == &job && done->status == IMB_STATUS_COMPLETED);
+  if (request.skip != 0) std::memcpy(request.out, scratch_.text.data() + request.skip, request.size);
 }
 
 void Peeks::run(std::span<const PeekRequest> requests) {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Decrypts the beginnings of packets in bursts: one for each algorithm and key size.
+// Decrypts parts of packets in bursts: one for each algorithm and key size.
 #pragma once
 
 #include <array>
@@ -16,6 +16,7 @@ namespace testudo::crypto {
 struct PeekScratch {
   std::array<IMB_JOB, kBurstMax> jobs;
   alignas(16) std::array<std::array<std::uint8_t, kBlockSize>, kBurstMax> counters;
+  alignas(64) std::array<std::uint8_t, 2048> text;
 };
 
 class Peeks {

@@ -244,21 +244,22 @@ Icv OpensslEngine::authenticate(const AuthFrame& frame) {
 void OpensslEngine::peek_one(const PeekRequest& request) {
   const CipherContext& context = *request.context;
   CHECK(context.backend() == Backend::kOpenssl && context.mode() != Mode::kNone && request.size <= kPeekMax &&
-        request.size > 0 && (request.size & (context.block() - 1)) == 0);
+        request.size > 0 && (request.size & (context.block() - 1)) == 0 && request.skip % 64 == 0);
   const std::uint8_t* iv = request.data + kEspHeader;
-  const std::uint8_t* text = iv + context.iv_size();
+  const std::uint8_t* text = iv + context.iv_size() + request.skip;
   if (context.mode() == Mode::kNull || context.mode() == Mode::kGmac) {
     std::memcpy(request.out, text, request.size);
     return;
   }
   std::array<std::uint8_t, kBlockSize> first{};
   if (context.mode() == Mode::kCbc) {
-    std::memcpy(first.data(), iv, first.size());
+    std::memcpy(first.data(), text - kBlockSize, first.size());  // the IV, or the block before
   } else if (context.mode() == Mode::kChacha) {
-    first[0] = 1;  // counter, least significant byte first (RFC 8439 section 2.4)
+    const std::uint32_t counter = 1 + request.skip / 64;  // least significant byte first (RFC 8439 section 2.4)
+    for (unsigned i = 0; i < 4; ++i) first[i] = static_cast<std::uint8_t>(counter >> (8 * i));
     write_nonce(first.data() + 4, context.salt(), iv);
   } else {
-    write_first_counter(first.data(), context, iv);
+    write_first_counter(first.data(), context, iv, request.skip / kBlockSize);
   }
   EVP_CIPHER_CTX* cipher = ciphers_.plain_of(context.mode(), context.cipher_key_size());
   start(cipher, key_of(context), first.data());
