@@ -14,8 +14,9 @@ std::span<const ReadyTarget> Dvipa::ready_for(std::uint16_t port) const {
   return found->targets;
 }
 
-Distribution::Distribution(NodeId self, std::vector<Member> members, std::vector<Dvipa> dvipas)
-    : self_(self), members_(std::move(members)), dvipas_(std::move(dvipas)) {
+Distribution::Distribution(NodeId self, std::vector<Member> members, std::vector<Dvipa> dvipas,
+                           std::vector<IpAddress> local)
+    : self_(self), members_(std::move(members)), dvipas_(std::move(dvipas)), local_(local.begin(), local.end()) {
   std::ranges::sort(members_, {}, &Member::node);
   for (std::uint32_t i = 0; i < members_.size(); ++i) {
     member_index_[members_[i].node] = i;
@@ -25,6 +26,7 @@ Distribution::Distribution(NodeId self, std::vector<Member> members, std::vector
   for (std::uint32_t i = 0; i < dvipas_.size(); ++i) {
     Dvipa& dvipa = dvipas_[i];
     dvipa_index_[dvipa.address] = i;
+    local_.erase(dvipa.address);
     std::ranges::sort(dvipa.ports);
     std::ranges::sort(dvipa.ready, {}, &ReadyPort::port);
     for (ReadyPort& port : dvipa.ready) {

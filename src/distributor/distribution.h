@@ -10,6 +10,7 @@
 #pragma once
 
 #include <absl/container/flat_hash_map.h>
+#include <absl/container/flat_hash_set.h>
 
 #include <cstdint>
 #include <span>
@@ -55,7 +56,9 @@ class Distribution {
  public:
   Distribution() = default;
   /// Lists may come in any order. A ready target that is no member is left out: nothing could be sent to it.
-  Distribution(NodeId self, std::vector<Member> members, std::vector<Dvipa> dvipas);
+  /// `local`: see is_local().
+  Distribution(NodeId self, std::vector<Member> members, std::vector<Dvipa> dvipas,
+               std::vector<IpAddress> local = {});
 
   [[nodiscard]] NodeId self() const { return self_; }
   /// Null: not a DVIPA.
@@ -65,6 +68,10 @@ class Distribution {
   [[nodiscard]] const Member* member(NodeId node) const;
   [[nodiscard]] const Member* member_at(IpAddress xcf) const;
 
+  /// An address of this host that is no DVIPA, and for which it takes and gives protected packets as a gateway
+  /// does: what it sends from there passes the TUN and the filters, as what it sends from a DVIPA does.
+  [[nodiscard]] bool is_local(IpAddress address) const { return local_.contains(address); }
+
   [[nodiscard]] std::span<const Dvipa> dvipas() const { return dvipas_; }
   [[nodiscard]] std::span<const Member> members() const { return members_; }
 
@@ -72,6 +79,7 @@ class Distribution {
   NodeId self_;
   std::vector<Member> members_;  // by NodeId
   std::vector<Dvipa> dvipas_;    // by address
+  absl::flat_hash_set<IpAddress> local_;
   absl::flat_hash_map<NodeId, std::uint32_t> member_index_;
   absl::flat_hash_map<IpAddress, std::uint32_t> member_at_;
   absl::flat_hash_map<IpAddress, std::uint32_t> dvipa_index_;

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Inbound: what the owner of a DVIPA does with packets from the network (seed blocks 130–146, spec C1–C9, A7). It
 // says what becomes of each packet; the worker does it. Packets of known connections are forwarded without being
-// authenticated: peek, look up, put a header before them. The bytes stay as they came.
+// authenticated: peek, look up, put a header before them. The bytes stay as they came. What is the same for AH, ESP
+// and both, transport and tunnel mode, IPv4 and IPv6, is said once: docs/decisions/0008-the-owners-decisions.md.
 //
 //   distributor::Inbound inbound(config, {transforms, sad, drops, hash_key});
 //   inbound.set_distribution(distribution); inbound.set_filters(filters);   // at every change
@@ -27,6 +28,7 @@
 #include "base/time.h"
 #include "distributor/connection_table.h"
 #include "distributor/distribution.h"
+#include "distributor/reassembler.h"
 #include "distributor/replay_ledger.h"
 #include "distributor/target_choice.h"
 #include "ipsec/sad.h"
@@ -35,6 +37,7 @@
 #include "policy/flow_log.h"
 #include "policy/inbound_check.h"
 #include "wire/fast.h"
+#include "wire/icmp.h"
 #include "wire/packet.h"
 
 namespace testudo::distributor {
@@ -44,35 +47,57 @@ struct Verdict {
   enum class Kind : std::uint8_t {
     kDrop,     // `reason`; counted
     kForward,  // `out` goes to `target` over XCF
-    kLocal,    // `bytes`: a plain IPv4 packet for this host's TUN
+    kLocal,    // `bytes`: a plain IP packet for this host's TUN
     kIke,      // `bytes`: an IKE message without marker, for charon
-    kIgnore,   // a NAT keepalive
+    kIgnore,   // a NAT keepalive, or an ICMP error that was taken note of
+    kHeld,     // a fragment that waits for the others of its packet
   };
   Kind kind = Kind::kDrop;
   Drop reason{};
   NodeId target;
-  std::span<std::uint8_t> bytes;  // within the packet
-  /// Head, body (within the packet) and destination are set; the source is the sender's to set.
+  std::span<std::uint8_t> bytes;
+  /// Head, body and destination are set; the source is the sender's to set.
   wire::Outgoing out;
 };
 
 struct InboundConfig {
   ConnectionTableConfig connections = {};
   ReplayLedgerConfig ledger = {};
+  ReassemblerConfig reassembler = {};
   std::size_t age_per_tick = 256;  // connections looked at
+};
+
+/// An authentic packet with UDP encapsulation came from elsewhere than the peer was: a NAT has forgotten it (RFC
+/// 3948 section 4, RFC 7296 section 2.23). Said once, and again when it moves again: at most once a second per SA.
+struct PeerMoved {
+  SaId sa;  // inbound
+  Endpoint remote;
+};
+
+/// An ICMP error says that packets of this outbound SA are too big for their path. It is as good as the sequence
+/// number in it: anybody can send it, but only who saw the packet knows SPI and number (RFC 4301 section 8.2.1).
+struct PathMtuHint {
+  SaId sa;
+  std::uint32_t sequence_low = 0;
+  std::uint16_t mtu = 0;  // bytes of the whole outer packet
 };
 
 /// Of packets.
 struct InboundCounters {
-  Counter peeked;
+  Counter peeked;               // the beginning was decrypted
+  Counter read;                 // nothing is encrypted: AH, ESP with NULL
   Counter authenticated_syn;    // SYNs that would make a connection, authenticated or found forged
-  Counter authenticated_first;  // of a known connection, but its number was pending elsewhere or far ahead
+  Counter authenticated_first;  // of a known connection, but its number was pending elsewhere or far ahead, or its
+                                // peer has moved
   Counter fully_processed;      // decrypted here for this host itself, or because a peek could not decide
   Counter
       established_full_decrypt;  // of known connections at other nodes, decrypted as a whole for whatever reason
   Counter forwarded, forwarded_clear;
   Counter local;
   Counter connections_made;
+  Counter reassembled;     // packets that came in fragments
+  Counter icmp_relayed;    // errors about connections of other nodes
+  Counter path_mtu_hints;  // errors about protected packets
 };
 
 class Inbound {
@@ -90,9 +115,11 @@ class Inbound {
   /// Both must live until the next call. Before the first: everything is dropped.
   void set_distribution(const Distribution* distribution);
   void set_filters(const policy::FilterTable* table) { filters_ = table; }
-  /// Outbound SAs are ignored. The SA is in the Sad.
+  /// The SA is in the Sad. Of outbound ones only ICMP errors want to know.
   void sa_installed(const ipsec::Sa& sa);
   void sa_removed(SaId sa);
+  /// Its peer's address has changed.
+  void sa_moved(const ipsec::Sa& sa);
   /// What was forwarded to the node and not committed counts as seen (spec C5).
   void node_died(NodeId node);
 
@@ -101,12 +128,16 @@ class Inbound {
   [[nodiscard]] std::span<const Verdict> ike(std::span<const wire::Packet> burst);              // UDP port 500
   [[nodiscard]] std::span<const Verdict> nat_t(std::span<const wire::Packet> burst, Time now);  // UDP port 4500
   [[nodiscard]] std::span<const Verdict> raw(std::span<const wire::Packet> burst,
-                                             Time now);  // IPv4 packets: super-segments are cut before
+                                             Time now);  // IP packets: super-segments are cut before
+  /// What the last burst has shown.
+  [[nodiscard]] std::span<const PeerMoved> moved() const { return std::span(moved_).first(moved_count_); }
+  [[nodiscard]] std::span<const PathMtuHint> path_mtus() const { return std::span(hints_).first(hints_count_); }
 
   /// kReplayCommit of a target. The caller has checked that the sender is who the header says.
   void commit(const wire::FastMessage& message);
-  /// Once a turn: forgets silent connections.
-  void tick(Time now) { connections_.age(now, config_.age_per_tick); }
+  /// Once a turn: forgets silent connections, and packets of which fragments are missing.
+  void tick(Time now);
+  [[nodiscard]] Time next_timer() const { return reassembler_.next_timer(); }
 
   [[nodiscard]] const ConnectionTable& connections() const { return connections_; }
   [[nodiscard]] const InboundCounters& counters() const { return counters_; }
@@ -115,35 +146,55 @@ class Inbound {
 
  private:
   struct SaState {
-    IpAddress dvipa;
+    IpAddress local;
     ReplayLedger ledger;
     std::uint32_t window;  // numbers behind the newest: to infer the high half of a number
+    Endpoint moved_to;     // that was reported last
+    Time moved_at{};
+  };
+  /// Of an outbound SA, as a packet that it has protected shows it.
+  struct OutboundKey {
+    Spi spi;
+    IpAddress remote;
+    friend bool operator==(const OutboundKey&, const OutboundKey&) = default;
+    template <typename H>
+    friend H AbslHashValue(H h, const OutboundKey& k) {
+      return H::combine(std::move(h), k.spi, k.remote);
+    }
   };
   /// Why a packet is authenticated here.
   enum class Why : std::uint8_t {
     kSyn,    // it would make a connection
-    kFirst,  // of a known connection, and the ledger does not trust its number
+    kFirst,  // of a known connection, and the ledger does not trust its number, or its peer has moved
     kFull,   // for this host, or a peek could not tell
   };
-  /// One ESP packet on its way through the stages.
+  /// One protected packet on its way through the stages.
   struct Item {
-    std::size_t index = 0;  // in the burst
-    const Dvipa* dvipa = nullptr;
+    std::size_t index = 0;             // in the burst
+    std::span<std::uint8_t> packet{};  // with its IP header; of what came in UDP from the SPI on
+    std::uint32_t offset = 0;          // where AH or ESP begins; 0: at once, it came in UDP
+    std::uint8_t traffic_class = 0;    // of what came in UDP
+    ipsec::Protocol protocol = ipsec::Protocol::kEsp;
+    Spi spi{};
+    std::uint32_t sequence_low = 0;
+    Endpoint source{};  // port 0: did not come in UDP
+    IpAddress destination{};
+    const Dvipa* dvipa = nullptr;  // destination; null: this host's own address
     ipsec::Sa* sa = nullptr;
     SaState* state = nullptr;
     SeqNo seq{};
-    std::span<std::uint8_t> esp{};
-    std::span<std::uint8_t> ip{};  // the packet around it; empty: came in UDP
-    std::uint8_t traffic_class = 0;
     ipsec::Peeked peeked{};
     std::uint64_t hash = 0;      // of the connection; names the flow in the ledger
     std::size_t inner_size = 0;  // of a good inner packet, once decrypted
     Why why = Why::kFull;
-    bool in_place = false;  // it will not be forwarded: may be decrypted where it lies
+    bool in_place = false;  // it will not be forwarded as it came: may be decrypted where it lies
+    bool done = false;      // ledger and lifesize know that it was accepted here
   };
   /// A decrypted packet whose ICV is right.
   struct Opened {
+    std::span<std::uint8_t> bytes;
     policy::Flow flow;
+    std::uint64_t hash = 0;
     const policy::Rule* rule = nullptr;  // that lets it in
     std::uint8_t tcp_flags = 0;
     bool tcp = false;
@@ -154,43 +205,61 @@ class Inbound {
   /// The first segment of a connection (wire/tcp.h).
   static bool is_initial_syn(std::uint8_t tcp_flags);
 
-  // inbound.cc: the stages, in order
+  // inbound.cc: what has come
   void begin(std::size_t count);
   [[nodiscard]] const Dvipa* owned(IpAddress address) const;
+  [[nodiscard]] bool is_local(IpAddress address) const;
   void drop(std::size_t index, Drop reason);
+  void local(std::size_t index, std::span<std::uint8_t> bytes);
   void ike_one(std::size_t index, std::span<std::uint8_t> message, IpAddress dvipa);
   void raw_one(std::size_t index, const wire::Packet& packet, Time now);
-  void take_esp(Item item, IpAddress source, IpAddress destination);
-  [[nodiscard]] SaState* state_of(const ipsec::Sa& sa);
+  void fragment_one(std::size_t index, const wire::IpView& ip, Time now);
+  void whole_one(std::size_t index, std::span<std::uint8_t> bytes, const wire::IpView& ip, bool checksum_missing,
+                 Time now);
+  void take(Item item, std::span<const std::uint8_t> from_spi);
+
+  // inbound_stages.cc: protected packets, in a burst
   void run(Time now);
+  void look_up();
   void peek_all();
   void decide(Item& item, Time now);
   void decide_known(Item& item, Connection& connection, Time now);
   void authenticate(Item& item, Why why, bool in_place);
   void forward(const Item& item, Connection& connection, std::uint8_t flags, std::uint8_t tcp_flags, Time now);
-  void local(std::size_t index, std::span<std::uint8_t> bytes);
+  void send_to(std::size_t index, NodeId target, std::span<const std::uint8_t> body);
 
   // inbound_authenticated.cc: packets that the owner itself decrypts
   void authenticate_all(Time now);
-  std::size_t gather(std::size_t from);
   void resolve(Item& item, const ipsec::DecapRequest& request, Time now);
-  [[nodiscard]] std::optional<Drop> judge(Item& item, const ipsec::DecapRequest& request, Opened& opened, Time now);
-  void route(Item& item, const Opened& opened, std::span<std::uint8_t> inner, Time now);
-  void refuse(const Item& item, Drop reason);
-  void accept(const Item& item, std::span<std::uint8_t> inner);
+  [[nodiscard]] std::optional<Drop> judge(const Item& item, const wire::IpView& ip, Opened& opened, Time now);
+  void join(Item& item, const wire::IpView& fragment, Time now);
+  void route(Item& item, const Opened& opened, Time now);
+  void route_tcp(Item& item, const Opened& opened, const Dvipa& dvipa, Time now);
+  void finish(Item& item);
+  void refuse(Item& item, Drop reason);
+  void accept(Item& item, std::span<std::uint8_t> inner);
+  void note_moved(const Item& item, Time now);
 
   // inbound_clear.cc: connections, and packets in the clear
   [[nodiscard]] bool stays(const Connection& connection, const Dvipa& dvipa, bool initial_syn) const;
   Connection* connect(const ConnectionKey& key, std::uint64_t hash, const Dvipa& dvipa, ipsec::TunnelId tunnel,
                       const policy::Rule* rule, Time now, Drop& reason);
   void log_dropped(const policy::Judgement& judgement, const policy::Flow& flow, Time now);
-  void clear_one(std::size_t index, std::span<std::uint8_t> bytes, bool checksum_missing, Time now);
-  void clear_tcp(std::size_t index, std::span<std::uint8_t> bytes, const policy::Flow& flow,
+  void clear_one(std::size_t index, std::span<std::uint8_t> bytes, const wire::IpView& ip, bool checksum_missing,
+                 Time now);
+  void clear_tcp(std::size_t index, std::span<std::uint8_t> bytes, const wire::IpView& ip, const policy::Flow& flow,
                  const policy::Rule* rule, const Dvipa& dvipa, Time now);
-  void forward_clear(std::size_t index, std::span<std::uint8_t> bytes, const Dvipa& dvipa, NodeId target);
-  void send_to(std::size_t index, NodeId target, std::span<const std::uint8_t> body);
+  void forward_clear(std::size_t index, std::span<const std::uint8_t> bytes, const Dvipa& dvipa, NodeId target);
 
-  static constexpr std::size_t kArena = 2 * 65536;  // bytes: any two packets, or a burst of usual ones
+  // inbound_icmp.cc: ICMP errors
+  [[nodiscard]] const Connection* complained_of(const wire::IcmpError& error);
+  [[nodiscard]] bool clear_error(std::size_t index, std::span<std::uint8_t> bytes, const wire::IpView& ip,
+                                 const Dvipa& dvipa);
+  void error_about_protected(std::size_t index, const wire::IcmpError& error);
+
+  /// Bytes for the plain text of a burst of packets of any size. Used by the system when it is needed.
+  static constexpr std::size_t kSlack = 64;  // bytes between two: ipsec::kRestoredHeader, ipsec::kEsnTailroom
+  static constexpr std::size_t kArena = wire::kBurst * (65536 + kSlack);
 
   InboundConfig config_;
   Parts parts_;
@@ -198,7 +267,11 @@ class Inbound {
   const policy::FilterTable* filters_ = nullptr;
   ConnectionTable connections_;
   TargetChoice choice_;
-  absl::flat_hash_map<SaId, std::unique_ptr<SaState>> states_;  // look-up, and what no order matters to
+  Reassembler reassembler_;
+  // Look-up, and what no order matters to.
+  absl::flat_hash_map<SaId, std::unique_ptr<SaState>> states_;
+  absl::flat_hash_map<OutboundKey, SaId> outbound_;
+  absl::flat_hash_map<SaId, OutboundKey> outbound_keys_;
   InboundCounters counters_;
   std::vector<Counter> forwarded_to_;  // by NodeId
 
@@ -212,6 +285,10 @@ class Inbound {
   std::array<ipsec::Peeked, wire::kBurst> peeked_;
   std::array<ipsec::DecapRequest, wire::kBurst> requests_;
   std::unique_ptr<std::uint8_t[]> arena_;  // plain text of packets whose bytes must stay
+  std::array<PeerMoved, wire::kBurst> moved_;
+  std::size_t moved_count_ = 0;
+  std::array<PathMtuHint, wire::kBurst> hints_;
+  std::size_t hints_count_ = 0;
 };
 
 }  // namespace testudo::distributor

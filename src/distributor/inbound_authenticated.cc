@@ -1,16 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 // What the owner decrypts as a whole: SYNs, numbers that the ledger does not trust, packets for this host itself,
-// and what a peek could not tell.
-#include <cstring>
-
+// packets that came to another address than their connection is with, and what a peek could not tell.
 #include "base/check.h"
 #include "distributor/forwarding.h"
 #include "distributor/inbound.h"
 #include "policy/inbound_check.h"
+#include "wire/ip.h"
 #include "wire/tcp.h"
 
 namespace testudo::distributor {
 namespace {
+
+constexpr Duration kMovedInterval = 1s;  // between two reports about one SA
 
 std::optional<Drop> drop_of(Replay replay) {
   switch (replay) {
@@ -28,34 +29,29 @@ std::optional<Drop> drop_of(Replay replay) {
 }  // namespace
 
 void Inbound::authenticate_all(Time now) {
-  for (std::size_t from = 0; from < waiting_count_;) {
-    const std::size_t count = gather(from);
-    const auto requests = std::span(requests_).first(count);
-    parts_.transforms.decap(requests);
-    for (std::size_t i = 0; i < count; ++i) resolve(items_[waiting_[from + i]], requests[i], now);
-    from += count;
-  }
-}
-
-/// Fills requests_ from the items that wait, until the arena has no more room. Returns how many.
-std::size_t Inbound::gather(std::size_t from) {
+  static_assert(kSlack >= ipsec::kRestoredHeader + ipsec::kEsnTailroom);
+  if (waiting_count_ == 0) return;
   std::size_t used = 0;  // bytes of the arena
-  std::size_t count = 0;
-  for (; from + count < waiting_count_; ++count) {
-    const Item& item = items_[waiting_[from + count]];
-    if (!item.in_place && used + item.esp.size() > kArena) break;
-    requests_[count] = {.sa = item.sa,
-                        .seq = item.seq,
-                        .data = item.esp.data(),
-                        .size = static_cast<std::uint32_t>(item.esp.size()),
-                        .traffic_class = item.traffic_class,
-                        .source = item.sa->remote(),
-                        .destination = item.sa->local(),
-                        .out = item.in_place ? nullptr : arena_.get() + used};
-    if (!item.in_place) used += item.esp.size();
+  for (std::size_t i = 0; i < waiting_count_; ++i) {
+    const Item& item = items_[waiting_[i]];
+    // With AH and extended numbers, bytes behind the packet are written for a moment: whose are they?
+    const bool apart = !item.in_place || ipsec::decap_needs_out(*item.sa, item.offset) ||
+                       (item.sa->shape().has_ah() && item.sa->esn());
+    requests_[i] = {.sa = item.sa,
+                    .seq = item.seq,
+                    .data = item.packet.data(),
+                    .size = static_cast<std::uint32_t>(item.packet.size()),
+                    .offset = item.offset,
+                    .traffic_class = item.traffic_class,
+                    .source = item.sa->remote(),
+                    .destination = item.sa->local(),
+                    .out = apart ? arena_.get() + used : nullptr};
+    if (apart) used += item.packet.size() + kSlack;
   }
-  CHECK(count != 0);  // any single packet fits
-  return count;
+  CHECK(used <= kArena);
+  const auto requests = std::span(requests_).first(waiting_count_);
+  parts_.transforms.decap(requests);
+  for (std::size_t i = 0; i < waiting_count_; ++i) resolve(items_[waiting_[i]], requests[i], now);
 }
 
 void Inbound::resolve(Item& item, const ipsec::DecapRequest& request, Time now) {
@@ -63,80 +59,137 @@ void Inbound::resolve(Item& item, const ipsec::DecapRequest& request, Time now) 
   if (item.why == Why::kFirst) counters_.authenticated_first.add();
   if (item.why == Why::kFull) counters_.fully_processed.add();
   if (!request.authentic) return drop(item.index, request.drop.value_or(Drop::kBadIcv));
+  const auto ip = request.drop ? std::nullopt : wire::parse_ip(request.inner);
   Opened opened;
-  const std::optional<Drop> reason = judge(item, request, opened, now);  // sets the hash where the peek could not
+  opened.bytes = request.inner;
+  std::optional<Drop> reason = request.drop;
+  if (!reason && !ip) reason = Drop::kMalformed;
+  const bool fragment = !reason && ip->is_fragment();
+  if (!reason && !fragment) {
+    reason = judge(item, *ip, opened, now);
+    if (opened.hash != 0) item.hash = opened.hash;  // the peek may not have seen the flow
+  }
   const Replay replay = item.state->ledger.authenticated(item.seq, static_cast<std::uint32_t>(item.hash));
   if (const auto old = drop_of(replay)) return drop(item.index, *old);
+  note_moved(item, now);
   if (!request.drop) item.inner_size = request.inner.size();
   if (reason) return refuse(item, *reason);
-  route(item, opened, request.inner, now);
+  if (fragment) return join(item, *ip, now);
+  route(item, opened, now);
 }
 
 /// What is wrong with a packet whose ICV is right.
-std::optional<Drop> Inbound::judge(Item& item, const ipsec::DecapRequest& request, Opened& opened, Time now) {
-  if (request.drop) return request.drop;
-  const auto ip = wire::parse_ipv4(request.inner);
-  if (!ip) return Drop::kMalformed;
-  const auto flow = policy::flow_of(*ip);
-  if (!flow) return ip->is_fragment() ? Drop::kFragment : Drop::kTruncated;
-  item.hash = connections_.hash(key_of(*flow));
+std::optional<Drop> Inbound::judge(const Item& item, const wire::IpView& ip, Opened& opened, Time now) {
+  const auto flow = policy::flow_of(ip);
+  if (!flow) return Drop::kTruncated;
+  opened.flow = *flow;
+  opened.hash = connections_.hash(key_of(*flow));
   // Block 136, the tunnel check.
   if (filters_ == nullptr) return Drop::kNoFilter;
-  const auto judgement =
-      policy::judge_protected(*filters_, *wire::parse_ip(ip->packet()), *flow, item.sa->tunnel());
+  const auto judgement = policy::judge_protected(*filters_, ip, *flow, item.sa->tunnel());
   if (judgement.drop) {
     log_dropped(judgement, *flow, now);
     return judgement.drop;
   }
-  if (owned(flow->destination) == nullptr) return Drop::kNotForDvipa;
-  opened.flow = *flow;
   opened.rule = judgement.rule;
+  if (owned(flow->destination) == nullptr && !is_local(flow->destination)) return Drop::kNotForDvipa;
   if (flow->protocol != wire::kProtocolTcp) return std::nullopt;
-  const auto tcp = wire::parse_tcp(ip->payload());
+  const auto tcp = wire::parse_tcp(ip.payload());
   if (!tcp) return Drop::kTruncated;
   opened.tcp = true;
   opened.tcp_flags = tcp->flags();
   return std::nullopt;
 }
 
+// RFC 4301 section 7: the sender has cut the packet before it protected the pieces. Filters and targets want it
+// whole.
+void Inbound::join(Item& item, const wire::IpView& fragment, Time now) {
+  finish(item);
+  const auto result = reassembler_.add(fragment, item.sa->tunnel().value(), now);
+  if (const std::uint64_t lost = reassembler_.take_lost()) parts_.drops.count(Drop::kFragmentLost, lost);
+  if (result.drop) return drop(item.index, *result.drop);
+  verdicts_[item.index].kind = Verdict::Kind::kHeld;
+  if (result.whole.empty()) return;
+  counters_.reassembled.add();
+  const auto whole = wire::parse_ip(result.whole);
+  if (!whole || whole->is_fragment()) return drop(item.index, Drop::kMalformed);
+  Opened opened;
+  opened.bytes = result.whole;
+  if (const auto reason = judge(item, *whole, opened, now)) return drop(item.index, *reason);
+  item.in_place = true;  // nothing came that could be forwarded as it came
+  route(item, opened, now);
+}
+
 // Blocks 142–146, now that the packet is known to be genuine.
-void Inbound::route(Item& item, const Opened& opened, std::span<std::uint8_t> inner, Time now) {
-  const policy::Flow& flow = opened.flow;
-  const bool distributed =
-      opened.tcp && flow.destination == item.dvipa->address && item.dvipa->distributes(flow.destination_port);
-  if (!distributed) return accept(item, inner);
-  const ConnectionKey key = key_of(flow);
-  Connection* connection = connections_.find(key, item.hash);
-  if (is_initial_syn(opened.tcp_flags) && (connection == nullptr || !stays(*connection, *item.dvipa, true))) {
+void Inbound::route(Item& item, const Opened& opened, Time now) {
+  const Dvipa* dvipa = owned(opened.flow.destination);
+  if (dvipa == nullptr) return accept(item, opened.bytes);  // another address of this host
+  if (opened.tcp && dvipa->distributes(opened.flow.destination_port)) return route_tcp(item, opened, *dvipa, now);
+  if (!opened.tcp) {
+    const auto error = wire::parse_icmp_error(*wire::parse_ip(opened.bytes));
+    const Connection* connection = error ? complained_of(*error) : nullptr;
+    if (connection != nullptr && !connection->clear()) {
+      finish(item);
+      counters_.icmp_relayed.add();
+      return forward_clear(item.index, opened.bytes, *dvipa, connection->target);
+    }
+  }
+  accept(item, opened.bytes);
+}
+
+void Inbound::route_tcp(Item& item, const Opened& opened, const Dvipa& dvipa, Time now) {
+  const ConnectionKey key = key_of(opened.flow);
+  Connection* connection = connections_.find(key, opened.hash);
+  if (is_initial_syn(opened.tcp_flags) && (connection == nullptr || !stays(*connection, dvipa, true))) {
     Drop reason{};
-    connection = connect(key, item.hash, *item.dvipa, item.sa->tunnel(), opened.rule, now, reason);
+    connection = connect(key, opened.hash, dvipa, item.sa->tunnel(), opened.rule, now, reason);
     if (connection == nullptr) return refuse(item, reason);
   }
-  if (connection == nullptr) return accept(item, inner);  // the kernel answers with RST
+  if (connection == nullptr) return accept(item, opened.bytes);  // the kernel answers with RST
   if (connection->target == distribution_->self()) {
-    connections_.note(*connection, opened.tcp_flags, item.esp.size(), now);
-    return accept(item, inner);
+    connections_.note(*connection, opened.tcp_flags, opened.bytes.size(), now);
+    return accept(item, opened.bytes);
   }
   if (distribution_->member(connection->target) == nullptr) return refuse(item, Drop::kNoTarget);
-  // A connection of this host that a SYN of the same burst has taken elsewhere: the bytes are not as they came.
-  if (item.in_place) return refuse(item, Drop::kNoConnection);
-  if (item.why != Why::kSyn) counters_.established_full_decrypt.add();
-  forward(item, *connection, ForwardKey::kFiltered, opened.tcp_flags, now);
+  if (item.why != Why::kSyn && &dvipa == item.dvipa) counters_.established_full_decrypt.add();
+  // The target has the SA of the DVIPA that the packet came to, and decrypts it itself, if the bytes are as they
+  // came.
+  if (&dvipa == item.dvipa && !item.in_place) {
+    return forward(item, *connection, ForwardKey::kFiltered, opened.tcp_flags, now);
+  }
+  // Note 2 of the seed's table: it came to another address; or it was put together here. In the clear, over XCF.
+  finish(item);
+  connections_.note(*connection, opened.tcp_flags, opened.bytes.size(), now);
+  forward_clear(item.index, opened.bytes, dvipa, connection->target);
+}
+
+/// The packet ends here, or goes on in the clear: its number is used, and the SA is so much older (spec D1). A
+/// packet that a target decrypts is the target's to count.
+void Inbound::finish(Item& item) {
+  if (item.done) return;
+  item.done = true;
+  item.state->ledger.seen_by_owner(item.seq);
+  if (item.inner_size != 0) item.sa->count(item.inner_size);
 }
 
 /// Genuine, and dropped all the same: this was the number's only chance.
-void Inbound::refuse(const Item& item, Drop reason) {
-  item.state->ledger.seen_by_owner(item.seq);
-  if (item.inner_size != 0) item.sa->count(item.inner_size);
+void Inbound::refuse(Item& item, Drop reason) {
+  finish(item);
   drop(item.index, reason);
 }
 
-void Inbound::accept(const Item& item, std::span<std::uint8_t> inner) {
-  item.state->ledger.seen_by_owner(item.seq);
-  item.sa->count(inner.size());
-  if (item.in_place) return local(item.index, inner);
-  std::memcpy(item.esp.data(), inner.data(), inner.size());  // from the arena, which the next burst needs
-  local(item.index, item.esp.first(inner.size()));
+void Inbound::accept(Item& item, std::span<std::uint8_t> inner) {
+  finish(item);
+  local(item.index, inner);
+}
+
+void Inbound::note_moved(const Item& item, Time now) {
+  SaState& state = *item.state;
+  if (!item.sa->moved(item.source) || item.source == state.moved_to) return;
+  if (state.moved_to != Endpoint() && now - state.moved_at < kMovedInterval) return;
+  state.moved_to = item.source;
+  state.moved_at = now;
+  moved_[moved_count_++] = {.sa = item.sa->id(), .remote = item.source};
 }
 
 }  // namespace testudo::distributor

@@ -63,12 +63,13 @@ void Inbound::log_dropped(const policy::Judgement& judgement, const policy::Flow
   parts_.flow_log->dropped(*judgement.rule, policy::Direction::kInbound, flow, *judgement.drop, now);
 }
 
-void Inbound::clear_one(std::size_t index, std::span<std::uint8_t> bytes, bool checksum_missing, Time now) {
-  const auto ip = wire::parse_ipv4(bytes);
-  const Dvipa* dvipa = owned(ip->destination());
+void Inbound::clear_one(std::size_t index, std::span<std::uint8_t> bytes, const wire::IpView& ip,
+                        bool checksum_missing, Time now) {
+  const Dvipa* dvipa = owned(ip.destination());
   if (dvipa == nullptr) return drop(index, Drop::kNotForDvipa);
-  const auto flow = policy::flow_of(*ip);
+  const auto flow = policy::flow_of(ip);
   if (!flow) return drop(index, Drop::kTruncated);
+  if (clear_error(index, bytes, ip, *dvipa)) return;
   if (filters_ == nullptr) return drop(index, Drop::kNoFilter);
   const auto judgement = policy::judge_clear(*filters_, *flow);
   if (judgement.drop) {
@@ -76,16 +77,16 @@ void Inbound::clear_one(std::size_t index, std::span<std::uint8_t> bytes, bool c
     return drop(index, *judgement.drop);
   }
   const bool checked = flow->protocol == wire::kProtocolTcp || flow->protocol == wire::kProtocolUdp;
-  if (checksum_missing && checked) finish_checksum(bytes.subspan(ip->header_size()), flow->protocol);
+  if (checksum_missing && checked) finish_checksum(bytes.subspan(ip.header_size()), flow->protocol);
   if (flow->protocol != wire::kProtocolTcp || !dvipa->distributes(flow->destination_port)) {
     return local(index, bytes);
   }
-  clear_tcp(index, bytes, *flow, judgement.rule, *dvipa, now);
+  clear_tcp(index, bytes, ip, *flow, judgement.rule, *dvipa, now);
 }
 
-void Inbound::clear_tcp(std::size_t index, std::span<std::uint8_t> bytes, const policy::Flow& flow,
-                        const policy::Rule* rule, const Dvipa& dvipa, Time now) {
-  const auto tcp = wire::parse_tcp(wire::parse_ipv4(bytes)->payload());
+void Inbound::clear_tcp(std::size_t index, std::span<std::uint8_t> bytes, const wire::IpView& ip,
+                        const policy::Flow& flow, const policy::Rule* rule, const Dvipa& dvipa, Time now) {
+  const auto tcp = wire::parse_tcp(ip.payload());
   if (!tcp) return drop(index, Drop::kTruncated);
   const ConnectionKey key = key_of(flow);
   const std::uint64_t hash = connections_.hash(key);
@@ -102,10 +103,13 @@ void Inbound::clear_tcp(std::size_t index, std::span<std::uint8_t> bytes, const 
   forward_clear(index, bytes, dvipa, connection->target);
 }
 
-void Inbound::forward_clear(std::size_t index, std::span<std::uint8_t> bytes, const Dvipa& dvipa, NodeId target) {
+/// To a target that need not ask its filters any more.
+void Inbound::forward_clear(std::size_t index, std::span<const std::uint8_t> bytes, const Dvipa& dvipa,
+                            NodeId target) {
   wire::Outgoing& out = verdicts_[index].out;
   const ForwardKey key = ForwardKey::of(dvipa.epoch, ForwardKey::kFiltered | ForwardKey::kClear);
-  wire::build_gre(std::span(out.head).first<wire::kGreSize>(), {.key = key.field});
+  wire::build_gre(std::span(out.head).first<wire::kGreSize>(),
+                  {.key = key.field, .protocol = wire::gre_protocol_of(dvipa.address)});
   out.head_size = wire::kGreSize;
   send_to(index, target, bytes);
   counters_.forwarded_clear.add();

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Truth table of the owner's inbound path: input, context, verdict. The rows of the seed's table that this
-// milestone has (ESP, tunnel mode) are named after it.
+// The owner's inbound path: what its truth table (inbound_truth_table_test.cc) cannot say in one line.
 #include "distributor/inbound.h"
 
 #include <gtest/gtest.h>

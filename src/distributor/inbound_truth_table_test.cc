@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Truth table of the owner's inbound path: input, context, verdict. The rows of the seed's table that this
-// milestone has (ESP, tunnel mode) are named after it.
+// Truth table of the owner's inbound path: input, context, verdict, for ESP in tunnel mode over IPv4. How protocol,
+// mode and family matter is in the seed's table: target/seed_table_test.cc.
 #include <gtest/gtest.h>
 
 #include "distributor/inbound_world_for_test.h"
@@ -13,6 +13,7 @@ constexpr auto kLocal = Verdict::Kind::kLocal;
 constexpr auto kDrop = Verdict::Kind::kDrop;
 constexpr auto kIke = Verdict::Kind::kIke;
 constexpr auto kIgnore = Verdict::Kind::kIgnore;
+constexpr auto kHeld = Verdict::Kind::kHeld;
 
 /// A SYN with number 1 has made the connection of client port 40000, at T1.
 void connected(World& w) {
@@ -242,9 +243,9 @@ const Row kRows[] = {
     // C2: what a peek cannot tell is decrypted here first.
     {"an inner fragment",
      nothing,
-     [](World& w) { return w.udp_one(w.esp(packet_of({.fragment = wire::kMoreFragments}), 1)); },
-     kDrop,
-     Drop::kFragment,
+     [](World& w) { return w.udp_one(w.esp(packet_of({.payload = 44, .fragment = wire::kMoreFragments}), 1)); },
+     kHeld,
+     {},
      {},
      0},
     {"inner TCP header cut short",
@@ -438,18 +439,18 @@ const Row kRows[] = {
      nothing,
      [](World& w) {
        Bytes bytes = World::in_ip(w.esp(syn(), 1));
-       bytes[6] = 0x20;
+       bytes[7] = 1;
        return w.raw_one(bytes);
      },
-     kDrop,
-     Drop::kFragment,
+     kHeld,
+     {},
      {},
      0},
-    {"AH",
+    {"AH that is none",
      nothing,
      [](World& w) { return w.raw_one(packet_of({.protocol = wire::kProtocolAh})); },
      kDrop,
-     Drop::kUnsupported,
+     Drop::kMalformed,
      {},
      0},
     {"no IP header",
@@ -589,8 +590,8 @@ const Row kRows[] = {
     {"clear, a fragment",
      nothing,
      [](World& w) { return w.raw_one(packet_of({.destination = kPlain, .fragment = 1})); },
-     kDrop,
-     Drop::kFragment,
+     kHeld,
+     {},
      {},
      0},
     {"clear, ports cut off",

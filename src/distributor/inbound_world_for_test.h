@@ -29,6 +29,8 @@ inline constexpr IpAddress kDvipa(0xc0000264);    // 192.0.2.100: for IPsec
 inline constexpr IpAddress kPlain(0xc0000265);    // 192.0.2.101: in the clear
 inline constexpr IpAddress kForeign(0xc0000266);  // 192.0.2.102: T1 owns it
 inline constexpr IpAddress kElsewhere(0x0a630001);
+inline constexpr IpAddress kDvipa6(0x2001'0db8'0000'0000, 0x100), kPeer6(0x2001'0db8'0005'0000, 5),
+    kClient6(0x2001'0db8'000a'0000, 1);
 inline constexpr std::array kPeers = {IpAddress(0xcb007105), IpAddress(0xcb007106)};
 inline constexpr std::array kClients = {IpAddress(0x0a010001), IpAddress(0x0a020001)};  // inner, by peer
 inline constexpr std::uint16_t kHttps = 443, kNobodyReady = 81, kNotDistributed = 22, kDenied = 25;
@@ -90,19 +92,20 @@ class World {
   struct Options {
     crypto::Suite suite = crypto::Suite::kAesGcm128Icv16;
     bool esn = false;
+    bool udp = false;  // encapsulation
     InboundConfig config = {};
   };
 
   World() : World(Options{}) {}
-  explicit World(const Options& options) {
-    inbound =
-        std::make_unique<Inbound>(options.config, Inbound::Parts{transforms, sad, drops, SipKey{1, 2}, &flow_log});
+  explicit World(const Options& options) : config(options.config) {
+    renew();
     for (std::size_t peer = 0; peer < kPeers.size(); ++peer) add_peer(peer, options);
     std::vector<policy::Filter> list;
     for (std::size_t peer = 0; peer < kPeers.size(); ++peer) {
       list.push_back(filter(10, policy::Action::kProtect, {kClients[peer], 32}, {kDvipa, 32}, tunnel(peer)));
       list.push_back(filter(11, policy::Action::kProtect, {kClients[peer], 32}, {kElsewhere, 32}, tunnel(peer)));
     }
+    list.push_back(filter(12, policy::Action::kProtect, {kPeer6.masked(32), 32}, {kDvipa6, 128}, "six"));
     list.push_back(filter(20, policy::Action::kPermit, {IpAddress(0), 0}, {kPlain, 32}, ""));
     list.back().log = true;
     list.push_back(filter(1, policy::Action::kDeny, {IpAddress(0), 0}, {IpAddress(0), 0}, ""));
@@ -114,6 +117,14 @@ class World {
     set_ready({{kT1}, {kT2}, {kT3}});
   }
 
+  /// An owner that knows the same SAs, filters and nodes, and has seen no packet yet.
+  void renew() {
+    inbound = std::make_unique<Inbound>(config, Inbound::Parts{transforms, sad, drops, SipKey{1, 2}, &flow_log});
+    sad.for_each([this](const ipsec::Sa& sa) { inbound->sa_installed(sa); });
+    inbound->set_filters(filters.get());
+    inbound->set_distribution(distribution.get());
+  }
+
   static std::string tunnel(std::size_t peer) { return "peer/" + std::to_string(peer); }
 
   void set_ready(const std::vector<ReadyTarget>& targets, std::vector<NodeId> up = {kSelf, kT1, kT2, kT3}) {
@@ -122,19 +133,21 @@ class World {
       const IpAddress xcf(0x0a4d0000u + node.value());
       members.push_back({node, {xcf, 4754}, {xcf, 4755}});
     }
-    std::vector<Dvipa> dvipas = {{.address = kDvipa,
-                                  .epoch = kEpoch,
-                                  .owner = kSelf,
-                                  .all_ports = false,
-                                  .ports = {kHttps, kNobodyReady, kDenied},
-                                  .ready = {{kHttps, targets}, {kDenied, targets}}},
-                                 {.address = kPlain,
-                                  .epoch = kEpoch,
-                                  .owner = kSelf,
-                                  .all_ports = false,
-                                  .ports = {kHttps},
-                                  .ready = {{kHttps, targets}}},
-                                 {.address = kForeign, .epoch = kEpoch, .owner = kT1, .ports = {}, .ready = {}}};
+    std::vector<Dvipa> dvipas = {
+        {.address = kDvipa,
+         .epoch = kEpoch,
+         .owner = kSelf,
+         .all_ports = false,
+         .ports = {kHttps, kNobodyReady, kDenied},
+         .ready = {{kHttps, targets}, {kDenied, targets}}},
+        {.address = kPlain,
+         .epoch = kEpoch,
+         .owner = kSelf,
+         .all_ports = false,
+         .ports = {kHttps},
+         .ready = {{kHttps, targets}}},
+        {.address = kDvipa6, .epoch = kEpoch, .owner = kSelf, .ports = {kHttps}, .ready = {{kHttps, targets}}},
+        {.address = kForeign, .epoch = kEpoch, .owner = kT1, .ports = {}, .ready = {}}};
     auto next = std::make_unique<Distribution>(kSelf, std::move(members), std::move(dvipas));
     inbound->set_distribution(next.get());
     distribution = std::move(next);
@@ -146,10 +159,11 @@ class World {
   }
 
   /// A burst on UDP port 4500 of the DVIPA. The bytes are copied.
-  std::vector<Seen> udp(std::vector<Bytes> burst, std::size_t peer = 0, IpAddress to = kDvipa) {
+  std::vector<Seen> udp(std::vector<Bytes> burst, std::size_t peer = 0, IpAddress to = kDvipa,
+                        std::uint16_t port = 4500) {
     std::vector<wire::Packet> packets = packets_of(burst);
     for (wire::Packet& p : packets) {
-      p.source = {kPeers[peer], 4500};
+      p.source = {kPeers[peer], port};
       p.destination = {to, 4500};
     }
     return copies(inbound->nat_t(packets, now));
@@ -157,6 +171,8 @@ class World {
   Seen udp_one(const Bytes& bytes, std::size_t peer = 0, IpAddress to = kDvipa) {
     return udp({bytes}, peer, to).at(0);
   }
+  /// From another port of the peer.
+  Seen udp_from(std::uint16_t port, const Bytes& bytes) { return udp({bytes}, 0, kDvipa, port).at(0); }
 
   Seen raw_one(Bytes bytes) {
     std::vector<Bytes> burst{std::move(bytes)};
@@ -180,8 +196,47 @@ class World {
     inbound->commit(*wire::FastMessage::parse(writer.bytes()));
   }
 
+  /// An SA over IPv6, of tunnel "six", and the peer's end of it.
+  std::unique_ptr<ipsec::Sa> install6(SaId id, ipsec::Protocol protocol, ipsec::Mode mode) {
+    using crypto::Cipher, crypto::Integrity, crypto::Suite;
+    const bool ah = protocol == ipsec::Protocol::kAh;
+    auto p = ipsec::parameters_for_test(ipsec::Direction::kInbound,
+                                        ah ? Suite{Cipher::kNone, Integrity::kHmacSha256} : Suite::kAesGcm128Icv16);
+    p.id = id;
+    p.spi = Spi(0x60000000 + static_cast<std::uint32_t>(id.value()));
+    p.protocol = protocol;
+    p.mode = mode;
+    p.tunnel = "six";
+    p.local = kDvipa6;
+    p.remote = kPeer6;
+    auto in = factory.create(p);
+    p.direction = ipsec::Direction::kOutbound;
+    std::swap(p.local, p.remote);
+    auto other = factory.create(std::move(p));
+    CHECK(in.has_value() && other.has_value());
+    inbound->sa_installed(**in);
+    CHECK(sad.install(std::move(*in)) == nullptr);
+    return std::move(*other);
+  }
+
+  /// The SA that the peer's packets come by.
+  ipsec::Sa& in(std::size_t peer) { return *sad.find(SaId(peer + 1)); }
+  /// An SA by which targets send to peer 0.
+  void install_outbound(SaId id, Spi spi) {
+    ipsec::SaParameters p = ipsec::parameters_for_test(ipsec::Direction::kOutbound, crypto::Suite::kAesGcm128Icv16);
+    p.id = id;
+    p.spi = spi;
+    p.local = kDvipa;
+    p.remote = kPeers[0];
+    auto sa = factory.create(std::move(p));
+    CHECK(sa.has_value());
+    inbound->sa_installed(**sa);
+    CHECK(sad.install(std::move(*sa)) == nullptr);
+  }
+
   std::vector<ConnectionInfo> list() const { return inbound->connections().list(now); }
 
+  InboundConfig config;
   // Of all worlds of the process: they take long to make.
   ipsec::Transforms& transforms = shared_transforms();
   ipsec::SaFactory& factory = shared_factory();
@@ -220,12 +275,14 @@ class World {
   void add_peer(std::size_t peer, const Options& options) {
     ipsec::SaParameters p;
     p.id = SaId(peer + 1);
-    p.spi = Spi(0xc0ffee00);  // the same for all: the source tells them apart
+    // The same for all: the source tells them apart, unless a NAT may change it.
+    p.spi = Spi(0xc0ffee00 + (options.udp ? static_cast<std::uint32_t>(peer) : 0));
     p.local = kDvipa;
     p.remote = kPeers[peer];
     p.tunnel = tunnel(peer);
     p.suite = options.suite;
     p.esn = options.esn;
+    p.udp_encapsulation = options.udp;
     p.key = Secret(crypto::sizes(options.suite).key);
     SeededRng(100 + peer).fill(p.key.mutable_bytes());
     p.direction = ipsec::Direction::kInbound;

@@ -98,6 +98,13 @@ struct UnknownSpi {
   Spi spi;
   IpAddress remote;
 };
+/// An authentic packet of this inbound SA came from elsewhere than the peer was (RFC 7296 section 2.23). Said once
+/// for each place. Until a MoveSa for the SAs of both directions, here and at the targets, answers go where the
+/// peer was.
+struct PeerMoved {
+  SaId sa;
+  Endpoint remote;
+};
 /// A connection that a filter rule with a log flag decides has begun or ended, or a packet was dropped.
 struct FlowLogged {
   policy::FlowRecord record;
@@ -115,8 +122,8 @@ struct Retired {
   std::unique_ptr<io::PacketPort> ports[2];
 };
 
-using Event = std::variant<std::monostate, IkeReceived, NeedCeiling, NearExhaustion, UnknownSpi, FlowLogged,
-                           Connections, Leases, Retired>;
+using Event = std::variant<std::monostate, IkeReceived, NeedCeiling, NearExhaustion, UnknownSpi, PeerMoved,
+                           FlowLogged, Connections, Leases, Retired>;
 
 using CommandQueue = BoundedQueue<Command>;
 using EventQueue = BoundedQueue<Event>;

@@ -67,10 +67,10 @@ Worker::Turn Worker::turn() {
   send_fast();
   send_events();
   send_flow_records();
-  return {
-      .busy = busy,
-      .next_timer = std::min({sequencer_.next_timer(), lessee_.next_timer(), commits_.next_timer(),
-                              flows_.next_timer(), target_inbound_.next_timer(), target_outbound_.next_timer()})};
+  return {.busy = busy,
+          .next_timer =
+              std::min({sequencer_.next_timer(), lessee_.next_timer(), commits_.next_timer(), flows_.next_timer(),
+                        owner_inbound_.next_timer(), target_inbound_.next_timer(), target_outbound_.next_timer()})};
 }
 
 std::vector<int> Worker::descriptors() const {
@@ -161,11 +161,16 @@ void Worker::act(std::span<const distributor::Verdict> verdicts, std::span<const
         break;
       case Kind::kDrop:
       case Kind::kIgnore:
+      case Kind::kHeld:
         break;
     }
   }
   send_forwarded();
   send_local();
+  for (const distributor::PeerMoved& moved : owner_inbound_.moved()) {
+    emit(PeerMoved{.sa = moved.sa, .remote = moved.remote});
+  }
+  for (const distributor::PathMtuHint& hint : owner_inbound_.path_mtus()) learn_path_mtu(hint);
 }
 
 void Worker::forward(const wire::Outgoing& out) {
@@ -219,6 +224,13 @@ bool Worker::receive_tun() {
 void Worker::deliver(std::span<const wire::Outgoing> packets) {
   if (ports_.tun) ports_.tun->send(packets);
 }
+
+void Worker::send_xcf(std::span<const wire::Outgoing> packets) {
+  for (const wire::Outgoing& out : packets) forward(out);
+  send_forwarded();
+}
+
+void Worker::reply(const wire::Packet& packet) { target_outbound_.process({&packet, 1}, now_); }
 
 void Worker::unknown_spi(IpAddress dvipa, Spi spi, IpAddress remote) {
   emit(UnknownSpi{.dvipa = dvipa, .spi = spi, .remote = remote});

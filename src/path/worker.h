@@ -124,15 +124,19 @@ class Worker final : private target::OutboundSink, private target::InboundSink {
   // worker_fast.cc: leases and replay commits
   bool receive_fast();
   void handle_fast(std::span<const std::uint8_t> bytes, NodeId from);
+  void handle_own(const wire::FastMessage& message);
   void run_timers();
   void send_fast();
   void sequencer_events();
+  void learn_path_mtu(const distributor::PathMtuHint& hint);
 
   // target::OutboundSink, target::InboundSink
   Time now() override { return clock_.now(); }
   void send_protected(const ipsec::Sa& sa, std::span<const wire::Outgoing> train) override;
   void send_clear(std::span<const wire::Outgoing> packets) override;
+  void send_xcf(std::span<const wire::Outgoing> packets) override;
   void deliver(std::span<const wire::Outgoing> packets) override;
+  void reply(const wire::Packet& packet) override;
   void unknown_spi(IpAddress dvipa, Spi spi, IpAddress remote) override;
 
   DvipaPorts* ports_of(IpAddress dvipa);

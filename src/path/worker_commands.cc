@@ -47,6 +47,7 @@ void Worker::apply(InstallSa& command) {
     return;
   }
   if (owned) {
+    owner_inbound_.sa_installed(sa);
     sequencer_.add_sa(id, {.dvipa = sa.local(),
                            .epoch = command.epoch,
                            .first = SeqNo(1),
@@ -71,6 +72,7 @@ void Worker::apply(MoveSa& command) {
   displace(sad_.move(command.id, {.remote = command.remote,
                                   .local_port = command.local_port,
                                   .udp_encapsulation = command.udp_encapsulation}));
+  if (const ipsec::Sa* sa = sad_.find(command.id)) owner_inbound_.sa_moved(*sa);
 }
 
 /// Another SA with the same SPI and addresses has made room: it goes from the stages as well.
@@ -92,6 +94,7 @@ void Worker::apply(SetFilters& command) {
 void Worker::apply(SetDistribution& command) {
   auto old = std::exchange(distribution_, std::move(command.table));
   target_inbound_.set_tables(distribution_.get(), filters_.get());
+  target_outbound_.set_distribution(distribution_.get());
   owner_inbound_.set_distribution(distribution_.get());
   if (old) emit(Retired{.sa = nullptr, .table = std::move(old), .ports = {}});
 }

@@ -1,8 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-// The worker's fast messages: sequence leases and replay commits, to other members and to itself.
+// The worker's fast messages: sequence leases, replay commits and path MTUs, to other members and to itself.
 #include "path/worker.h"
 
 namespace testudo::path {
+namespace {
+
+/// An ICMP error is believed when the packet in it is one of the last that were sent: so many numbers back.
+constexpr std::uint32_t kRecentNumbers = 1 << 16;
+
+}  // namespace
 
 bool Worker::receive_fast() {
   if (!ports_.xcf_fast || !distribution_) return false;
@@ -26,6 +32,8 @@ void Worker::handle_fast(std::span<const std::uint8_t> bytes, NodeId from) {
   const wire::FastHeader& header = message->header();
   if (header.sender != from) return drops_.count(Drop::kNotXcf);
   const distributor::Dvipa* dvipa = distribution_->find(header.dvipa);
+  const bool own = from == config_.self && distribution_->is_local(header.dvipa);
+  if (own) return handle_own(*message);
   if (dvipa == nullptr) return drops_.count(Drop::kNotForDvipa);
   if (dvipa->epoch != header.epoch) return drops_.count(Drop::kStaleEpoch);
   switch (header.type) {
@@ -38,6 +46,47 @@ void Worker::handle_fast(std::span<const std::uint8_t> bytes, NodeId from) {
       return lessee_.receive(*message, now_);
     case wire::FastType::kReplayCommit:
       return owner_inbound_.commit(*message);
+    case wire::FastType::kPathMtu:
+      if (dvipa->owner != from) return drops_.count(Drop::kStaleEpoch);
+      for (std::size_t i = 0; i < message->count(); ++i) {
+        const auto entry = message->entry<wire::PathMtu>(i);
+        (void)target_outbound_.set_path_mtu(entry.sa, entry.mtu, now_);
+      }
+  }
+}
+
+/// Of SAs with this host's own address: nobody else has them, but their leases work as all do.
+void Worker::handle_own(const wire::FastMessage& message) {
+  switch (message.header().type) {
+    case wire::FastType::kLeaseRequest:
+    case wire::FastType::kLeaseReturn:
+      return sequencer_.receive(message, now_, outbox_);
+    case wire::FastType::kLeaseGrant:
+    case wire::FastType::kLeaseRecall:
+      return lessee_.receive(message, now_);
+    case wire::FastType::kReplayCommit:
+    case wire::FastType::kPathMtu:
+      return;
+  }
+}
+
+/// All hosts that may send on the SA have to know. Those that miss the message meet the same router again.
+void Worker::learn_path_mtu(const distributor::PathMtuHint& hint) {
+  const auto last = sequencer_.last_granted(hint.sa);
+  if (!last || static_cast<std::uint32_t>(last->value()) - hint.sequence_low >= kRecentNumbers) {
+    return drops_.count(Drop::kIcmpUnverified);
+  }
+  if (!target_outbound_.set_path_mtu(hint.sa, hint.mtu, now_) || !distribution_) return;
+  const distributor::Dvipa* dvipa = distribution_->find(sad_.find(hint.sa)->local());
+  if (dvipa == nullptr) return;
+  const wire::FastHeader header{.type = wire::FastType::kPathMtu,
+                                .sender = config_.self,
+                                .incarnation = config_.incarnation,
+                                .dvipa = dvipa->address,
+                                .epoch = dvipa->epoch};
+  for (const distributor::Member& member : distribution_->members()) {
+    if (member.node == config_.self) continue;
+    outbox_.append(member.node, header, wire::PathMtu{.sa = hint.sa, .mtu = hint.mtu});
   }
 }
 

@@ -300,6 +300,12 @@ void Sequencer::clear_events(std::size_t count) {
   events_.erase(events_.begin(), events_.begin() + static_cast<std::ptrdiff_t>(std::min(count, events_.size())));
 }
 
+std::optional<SeqNo> Sequencer::last_granted(SaId sa) const {
+  const auto found = index_.find(sa);
+  if (found == index_.end() || sas_[found->second].next.value() <= 1) return std::nullopt;
+  return SeqNo(sas_[found->second].next.value() - 1);
+}
+
 void Sequencer::list(std::vector<SequencerInfo>& out) const {
   const std::size_t before = out.size();
   for (const Sa& sa : sas_) {

@@ -28,6 +28,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <limits>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -103,6 +104,8 @@ class Sequencer {
   /// Forgets the first `count` events. What there was no room for comes again.
   void clear_events(std::size_t count = std::numeric_limits<std::size_t>::max());
 
+  /// The highest number that was granted; nothing when none was.
+  [[nodiscard]] std::optional<SeqNo> last_granted(SaId sa) const;
   /// Appends one entry per SA, ordered by SA.
   void list(std::vector<SequencerInfo>& out) const;
 

@@ -25,6 +25,8 @@ struct Held {
   wire::Packet packet;
   Time since;
   std::uint32_t segments_sent = 0;  // of a super-segment: how many of its pieces have left already
+  std::uint16_t fragment_size = 0;  // not 0: it is cut into IP fragments of at most so many bytes,
+  std::uint32_t fragment_id = 0;    // with this id
 };
 
 class HoldPool {

@@ -6,9 +6,8 @@
 #include "base/check.h"
 #include "distributor/forwarding.h"
 #include "policy/inbound_check.h"
+#include "wire/ah.h"
 #include "wire/esp.h"
-#include "wire/gre.h"
-#include "wire/ipv4.h"
 
 namespace testudo::target {
 namespace {
@@ -34,52 +33,78 @@ void Inbound::process_one(const wire::Packet& packet, Time now) {
   if (member == nullptr) return drop(Drop::kNotXcf);
   const auto gre = wire::parse_gre(packet.bytes());
   if (!gre) return drop(Drop::kMalformed);
-  if (gre->protocol != wire::kGreProtocolIpv4) return drop(Drop::kUnsupported);
-  const auto ip = wire::parse_ipv4(gre->payload);
+  if (gre->protocol != wire::kGreProtocolIpv4 && gre->protocol != wire::kGreProtocolIpv6) {
+    return drop(Drop::kUnsupported);
+  }
+  const auto ip = wire::parse_ip(gre->payload);
   if (!ip) return drop(Drop::kTruncated);
+  if (ip->is_v4() != (gre->protocol == wire::kGreProtocolIpv4)) return drop(Drop::kMalformed);
+  const distributor::ForwardKey key{gre->key};
+  if (key.reply()) return reply(packet, *ip, key);
   const distributor::Dvipa* dvipa = distribution_->find(ip->destination());
   if (dvipa == nullptr) return drop(Drop::kNotForDvipa);
-  const distributor::ForwardKey key{gre->key};
   if (dvipa->owner != member->node || !key.matches(dvipa->epoch)) return drop(Drop::kStaleEpoch);
-  if (key.clear()) return clear(ip->packet(), key.filtered(), now);
   if (ip->is_fragment()) return drop(Drop::kFragment);
-  if (ip->protocol() != wire::kProtocolEsp) return drop(Drop::kUnsupported);
-  esp(packet, ip->packet(), gre->sequence, now);
+  if (key.clear()) return clear(*ip, key.filtered(), now);
+  protected_one(packet, *ip, *gre, now);
 }
 
-void Inbound::clear(std::span<const std::uint8_t> bytes, bool filtered, Time now) {
-  if (wire::parse_ipv4(bytes)->is_fragment()) return drop(Drop::kFragment);
+/// This host is the owner. Members are trusted as they are with what they send themselves (spec H1).
+void Inbound::reply(const wire::Packet& packet, const wire::IpView& ip, const distributor::ForwardKey& key) {
+  const distributor::Dvipa* dvipa = distribution_->find(ip.source());
+  if (dvipa == nullptr) return drop(Drop::kNotForDvipa);
+  if (!distribution_->owns(*dvipa) || !key.matches(dvipa->epoch)) return drop(Drop::kStaleEpoch);
+  if (ip.is_fragment()) return drop(Drop::kFragment);
+  wire::Packet inner;
+  inner.data = packet.data + (ip.packet().data() - packet.data);
+  inner.size = static_cast<std::uint32_t>(ip.total_size());
+  counters_.replies.add();
+  parts_.sink.reply(inner);
+}
+
+void Inbound::clear(const wire::IpView& ip, bool filtered, Time now) {
   if (!filtered) {
-    if (const auto reason = refused(bytes, ipsec::TunnelId(), now)) return drop(*reason);
+    if (const auto reason = refused(ip, ipsec::TunnelId(), now)) return drop(*reason);
   }
   counters_.clear_packets.add();
-  deliver(bytes);
+  deliver(ip.packet());
 }
 
 // Block 150: the SA is in the shadow cache, or comes.
-void Inbound::esp(const wire::Packet& packet, std::span<const std::uint8_t> bytes, std::uint32_t sequence_high,
-                  Time now) {
-  const auto ip = wire::parse_ipv4(bytes);
-  const wire::EspHeader* header = wire::parse_esp(ip->payload());
-  if (header == nullptr) return drop(Drop::kTruncated);
-  ipsec::Sa* sa = parts_.sad.find_inbound(header->spi(), ipsec::Protocol::kEsp, ip->source(), ip->destination());
-  if (sa == nullptr) return hold(packet, header->spi(), ip->source(), ip->destination(), now);
-  const SeqNo seq(std::uint64_t{sequence_high} << 32 | header->sequence_low());
+void Inbound::protected_one(const wire::Packet& packet, const wire::IpView& ip, const wire::GreView& gre,
+                            Time now) {
+  Spi spi;
+  std::uint32_t low = 0;
+  const bool ah = ip.protocol() == wire::kProtocolAh;
+  if (ah) {
+    const wire::AhHeader* header = wire::parse_ah(ip.payload());
+    if (header == nullptr) return drop(Drop::kTruncated);
+    spi = header->spi(), low = header->sequence_low();
+  } else if (ip.protocol() == wire::kProtocolEsp) {
+    const wire::EspHeader* header = wire::parse_esp(ip.payload());
+    if (header == nullptr) return drop(Drop::kTruncated);
+    spi = header->spi(), low = header->sequence_low();
+  } else {
+    return drop(Drop::kUnsupported);
+  }
+  const auto protocol = ah ? ipsec::Protocol::kAh : ipsec::Protocol::kEsp;
+  ipsec::Sa* sa = parts_.sad.find_inbound(spi, protocol, ip.source(), ip.destination());
+  if (sa == nullptr) return hold(packet, spi, protocol, ip.source(), ip.destination(), now);
+  const SeqNo seq(std::uint64_t{gre.sequence} << 32 | low);
   if (const auto reason = sa->replay().check(seq)) return drop(*reason);
-  const std::size_t before = static_cast<std::size_t>(bytes.data() - packet.data);
-  ipsec::DecapRequest& request = requests_[requests_count_++];
-  request = ipsec::DecapRequest{};
-  request.sa = sa;
-  request.seq = seq;
-  request.data = packet.data + before;
-  request.size = static_cast<std::uint32_t>(bytes.size());
-  request.offset = static_cast<std::uint32_t>(ip->header_size());
+  filtered_[requests_count_] = distributor::ForwardKey{gre.key}.filtered();
+  requests_[requests_count_++] = {.sa = sa,
+                                  .seq = seq,
+                                  .data = packet.data + (ip.packet().data() - packet.data),
+                                  .size = static_cast<std::uint32_t>(ip.total_size()),
+                                  .offset = static_cast<std::uint32_t>(ip.header_size())};
 }
 
-void Inbound::hold(const wire::Packet& packet, Spi spi, IpAddress remote, IpAddress local, Time now) {
+void Inbound::hold(const wire::Packet& packet, Spi spi, ipsec::Protocol protocol, IpAddress remote, IpAddress local,
+                   Time now) {
   Waiting* place = nullptr;
   for (Waiting& w : waiting_) {
-    const bool same = w.spi == spi && w.remote == remote && w.local == local;
+    const bool same = w.spi == spi && w.protocol == protocol && w.remote == remote && w.local == local;
     if (!w.packets.empty() && same) {
       place = &w;
       break;
@@ -89,6 +114,7 @@ void Inbound::hold(const wire::Packet& packet, Spi spi, IpAddress remote, IpAddr
   if (place == nullptr) return drop(Drop::kHoldFull);
   const bool first = place->packets.empty();
   place->spi = spi;
+  place->protocol = protocol;
   place->remote = remote;
   place->local = local;
   if (pool_.append(place->packets, packet, now) == nullptr) return drop(Drop::kHoldFull);
@@ -99,7 +125,8 @@ void Inbound::hold(const wire::Packet& packet, Spi spi, IpAddress remote, IpAddr
 void Inbound::sa_installed(const ipsec::Sa& sa, Time now) {
   if (!sa.inbound()) return;
   for (Waiting& w : waiting_) {
-    if (w.packets.empty() || w.spi != sa.spi() || w.remote != sa.remote() || w.local != sa.local()) continue;
+    // The SA is the one that the packets wait for if the cache finds it for them.
+    if (w.packets.empty() || parts_.sad.find_inbound(w.spi, w.protocol, w.remote, w.local) != &sa) continue;
     // Not "until it is empty": a packet for which the SA is not in the cache after all would be appended again.
     for (std::uint32_t left = w.packets.count; left > 0; --left) {
       process_one(pool_.front(w.packets)->packet, now);
@@ -110,16 +137,17 @@ void Inbound::sa_installed(const ipsec::Sa& sa, Time now) {
   }
 }
 
-// RFC 4303 section 3.4: ICV and decryption of the whole burst, then packet by packet what follows.
+// RFC 4303 section 3.4, RFC 4302 section 3.4: ICV and decryption of the whole burst, then packet by packet what
+// follows.
 void Inbound::open(Time now) {
   const auto requests = std::span(requests_).first(requests_count_);
   if (requests.empty()) return;
   parts_.transforms.decap(requests);
-  for (ipsec::DecapRequest& request : requests) finish(request, now);
+  for (std::size_t i = 0; i < requests.size(); ++i) finish(requests[i], filtered_[i], now);
   requests_count_ = 0;
 }
 
-void Inbound::finish(ipsec::DecapRequest& request, Time now) {
+void Inbound::finish(const ipsec::DecapRequest& request, bool filtered, Time now) {
   ipsec::Sa& sa = *request.sa;
   if (request.authentic) {
     // Two copies can be in one burst: only the first one is new.
@@ -131,12 +159,16 @@ void Inbound::finish(ipsec::DecapRequest& request, Time now) {
     parts_.commits.rejected(sa.id(), request.seq, now);
   }
   if (request.drop) return drop(*request.drop);
-  // Block 152: the tunnel check. The owner has only peeked.
-  const auto inner = wire::parse_ipv4(request.inner);
+  const auto inner = wire::parse_ip(request.inner);
   if (!inner) return drop(Drop::kMalformed);
   if (inner->destination() != sa.local()) return drop(Drop::kNotForDvipa);
   if (inner->is_fragment()) return drop(Drop::kFragment);
-  if (const auto reason = refused(inner->packet(), sa.tunnel(), now)) return drop(*reason);
+  // Block 152: the tunnel check, unless the owner has made it.
+  if (filtered) {
+    counters_.filtered.add();
+  } else if (const auto reason = refused(*inner, sa.tunnel(), now)) {
+    return drop(*reason);
+  }
   counters_.decrypted_packets.add();
   counters_.decrypted_bytes.add(request.inner.size());
   deliver(request.inner);
@@ -144,19 +176,18 @@ void Inbound::finish(ipsec::DecapRequest& request, Time now) {
 
 /// What the filters say, once per flow where there is a cache. Tunnel none: it came in the clear. A connection that
 /// begins is the owner's to log: it has let it in.
-std::optional<Drop> Inbound::refused(std::span<const std::uint8_t> packet, ipsec::TunnelId tunnel, Time now) {
-  const auto ip = wire::parse_ip(packet);
-  const auto flow = ip ? policy::flow_of(*ip) : std::nullopt;
+std::optional<Drop> Inbound::refused(const wire::IpView& ip, ipsec::TunnelId tunnel, Time now) {
+  const auto flow = policy::flow_of(ip);
   if (!flow) return Drop::kMalformed;
   if (filters_ == nullptr) return Drop::kNoFilter;
   const auto judge = [&] {
     return tunnel == ipsec::TunnelId() ? policy::judge_clear(*filters_, *flow)
-                                       : policy::judge_protected(*filters_, *ip, *flow, tunnel);
+                                       : policy::judge_protected(*filters_, ip, *flow, tunnel);
   };
-  if (parts_.flows == nullptr || policy::is_icmp_error(*ip)) return judge().drop;
+  if (parts_.flows == nullptr || policy::is_icmp_error(ip)) return judge().drop;
   const policy::FlowKey key{*flow, tunnel, policy::Direction::kInbound};
   return parts_.flows
-      ->decide(key, {.begins = false, .closes = false, .bytes = packet.size()}, *filters_, now, judge)
+      ->decide(key, {.begins = false, .closes = false, .bytes = ip.total_size()}, *filters_, now, judge)
       .drop;
 }
 

@@ -2,7 +2,8 @@
 // Inbound: what a target does with packets that the owner of a DVIPA forwards over XCF (spec C6, D1, seed blocks
 // 150–154). GRE off, SA from the shadow cache, replay window, ICV, padding, selectors; the inner packet goes to the
 // TUN, and what became of each sequence number goes back to the owner's ledger. A packet whose SA is not here yet
-// waits while the SA is pulled.
+// waits while the SA is pulled. AH and ESP, both modes, IPv4 and IPv6; what the owner has filtered is not filtered
+// again (spec D1).
 //
 //   Inbound inbound(config, {transforms, sad, commits, drops, sink});
 //   inbound.set_tables(distribution, filters);
@@ -22,12 +23,15 @@
 #include "base/drop.h"
 #include "base/time.h"
 #include "distributor/distribution.h"
+#include "distributor/forwarding.h"
 #include "ipsec/sad.h"
 #include "ipsec/transforms.h"
 #include "policy/filter_table.h"
 #include "policy/flow_cache.h"
 #include "sequence/replay_commits.h"
 #include "target/hold_pool.h"
+#include "wire/gre.h"
+#include "wire/ip.h"
 #include "wire/packet.h"
 
 namespace testudo::target {
@@ -35,10 +39,12 @@ namespace testudo::target {
 /// Where it says what it found. The worker implements it.
 class InboundSink {
  public:
-  /// Plain IPv4 packets for this host's applications.
+  /// Plain IP packets for this host's applications.
   virtual void deliver(std::span<const wire::Outgoing> packets) = 0;
   /// A packet waits for this SA.
   virtual void unknown_spi(IpAddress dvipa, Spi spi, IpAddress remote) = 0;
+  /// A target of a DVIPA that this host owns asks it to protect and send an IP packet (target/outbound.h).
+  virtual void reply(const wire::Packet& packet) = 0;
 
  protected:
   ~InboundSink() = default;
@@ -53,7 +59,9 @@ struct InboundCounters {
   Counter forwarded_packets;                   // that came from owners
   Counter decrypted_packets, decrypted_bytes;  // delivered; bytes of inner packets
   Counter clear_packets;
-  Counter held;  // that had to wait for their SA
+  Counter filtered;  // of the decrypted ones: by the owner, not here
+  Counter held;      // that had to wait for their SA
+  Counter replies;   // that this host, as the owner, was asked to protect
 };
 
 class Inbound {
@@ -89,6 +97,7 @@ class Inbound {
   /// The packets that wait for one SA. With no packets: a free place.
   struct Waiting {
     Spi spi;
+    ipsec::Protocol protocol{};
     IpAddress remote, local;
     HoldPool::List packets;
   };
@@ -96,12 +105,14 @@ class Inbound {
 
   void drop(Drop reason) { parts_.drops.count(reason); }
   void process_one(const wire::Packet& packet, Time now);
-  void clear(std::span<const std::uint8_t> ip, bool filtered, Time now);
-  [[nodiscard]] std::optional<Drop> refused(std::span<const std::uint8_t> packet, ipsec::TunnelId tunnel, Time now);
-  void esp(const wire::Packet& packet, std::span<const std::uint8_t> ip, std::uint32_t sequence_high, Time now);
-  void hold(const wire::Packet& packet, Spi spi, IpAddress remote, IpAddress local, Time now);
+  void reply(const wire::Packet& packet, const wire::IpView& ip, const distributor::ForwardKey& key);
+  void clear(const wire::IpView& ip, bool filtered, Time now);
+  [[nodiscard]] std::optional<Drop> refused(const wire::IpView& ip, ipsec::TunnelId tunnel, Time now);
+  void protected_one(const wire::Packet& packet, const wire::IpView& ip, const wire::GreView& gre, Time now);
+  void hold(const wire::Packet& packet, Spi spi, ipsec::Protocol protocol, IpAddress remote, IpAddress local,
+            Time now);
   void open(Time now);
-  void finish(ipsec::DecapRequest& request, Time now);
+  void finish(const ipsec::DecapRequest& request, bool filtered, Time now);
   void deliver(std::span<const std::uint8_t> inner);
   void flush();
 
@@ -112,6 +123,7 @@ class Inbound {
   HoldPool pool_;
   std::array<Waiting, kWaitingMax> waiting_{};
   std::array<ipsec::DecapRequest, wire::kBurst> requests_;
+  std::array<bool, wire::kBurst> filtered_;  // by the owner
   std::size_t requests_count_ = 0;
   std::array<wire::Outgoing, wire::kBurst> outgoing_;
   std::size_t outgoing_count_ = 0;

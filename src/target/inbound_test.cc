@@ -72,7 +72,9 @@ TEST(Inbound, TakesNothingButFromTheOwner) {
        {"another epoch, filtered", as({.flags = ForwardKey::kFiltered, .epoch = Epoch(kInboundEpoch.value() + 1)}),
         kOwnerData, Drop::kStaleEpoch},
        {"not a DVIPA", as({.destination = IpAddress(0xc0000265)}), kOwnerData, Drop::kNotForDvipa},
-       {"not ESP", as({.protocol = wire::kProtocolAh}), kOwnerData, Drop::kUnsupported},
+       {"neither ESP nor AH", as({.protocol = wire::kProtocolUdp}), kOwnerData, Drop::kUnsupported},
+       {"AH that is none", as({.protocol = wire::kProtocolAh}), kOwnerData, Drop::kTruncated},
+       {"GRE of the other family", as({.gre_protocol = wire::kGreProtocolIpv6}), kOwnerData, Drop::kMalformed},
        {"GRE of something else", as({.gre_protocol = 0x6558}), kOwnerData, Drop::kUnsupported},
        {"nothing", {}, kOwnerData, Drop::kMalformed},
        {"half a GRE header", truncated(good(1), 11), kOwnerData, Drop::kMalformed},
@@ -135,7 +137,7 @@ TEST(Inbound, OpensAndChecks) {
        {"denied", seal(108, from(1, kDeniedNet)), kOwnerData, Drop::kFilterDenied, {{108, true}}},
        {"another port", seal(109, other_port), kOwnerData, Drop::kNotSelected, {{109, true}}},
        {"inner fragment", seal(110, fragment), kOwnerData, Drop::kFragment, {{110, true}}},
-       {"not IPv4 inside", seal(111, not_ip), kOwnerData, Drop::kMalformed, {{111, true}}}});
+       {"IPv6 by its first half byte", seal(111, not_ip), kOwnerData, Drop::kNotForDvipa, {{111, true}}}});
 }
 
 /// An ESP packet that seals exactly this text: what a peer with the right key and a wrong mind sends.
@@ -217,6 +219,65 @@ TEST(Inbound, TakesClearPackets) {
   expect_verdicts(world, {{"no filters yet", clear(kPermittedNet, 0), kOwnerData, Drop::kNoFilter}});
   world.inbound.set_tables(nullptr, &world.table);
   expect_verdicts(world, {{"no members yet", clear(kPermittedNet, 0), kOwnerData, Drop::kNotXcf}});
+}
+
+// Spec C6, D1: what the owner has filtered is not filtered again. That it is the owner who says so is checked
+// before.
+TEST(Inbound, DoesNotFilterWhatTheOwnerHasFiltered) {
+  InboundWorld world;
+  world.install();
+  const Bytes inner = InboundWorld::inner(1, IpAddress(0x0a000201));  // the target's own filter denies it
+  world.process(forward(world.esp(1, inner), {}));
+  EXPECT_EQ(world.drops.value(Drop::kFilterDenied), 1u);
+  world.process(forward(world.esp(2, inner), {.flags = ForwardKey::kFiltered}));
+  ASSERT_THAT(world.delivered, SizeIs(1));
+  EXPECT_EQ(world.delivered[0], inner);
+  EXPECT_EQ(world.inbound.counters().filtered.value(), 1u);
+  world.process(forward(world.esp(3, inner), {.flags = ForwardKey::kFiltered}), kOtherData);
+  EXPECT_THAT(world.delivered, SizeIs(1));
+}
+
+// Spec D1: an SA ages by what is new and authentic, and once.
+TEST(Inbound, CountsEachPacketOnce) {
+  InboundWorld world;
+  world.install();
+  const auto& totals = world.sad.find(SaId(1))->totals();
+  const Bytes packet = world.forwarded(1);
+  Bytes forged = world.forwarded(2);
+  forged.back() ^= 1;
+  world.process({packet, packet, forged});
+  world.process(packet);
+  EXPECT_EQ(totals.packets.value(), 1u);
+  EXPECT_EQ(totals.bytes.value(), InboundWorld::inner(1).size());
+}
+
+// Note 2 of the seed's table, the way back: this host is the owner, a target asks it to protect a packet.
+TEST(Inbound, TakesRepliesAsTheOwner) {
+  InboundWorld world;
+  const auto reply = [](const Bytes& ip, Epoch epoch) {
+    Bytes packet(wire::kGreSize);
+    wire::build_gre(std::span(packet).first<wire::kGreSize>(),
+                    {.key = ForwardKey::of(epoch, ForwardKey::kReply | ForwardKey::kClear).field});
+    packet.insert(packet.end(), ip.begin(), ip.end());
+    return packet;
+  };
+  const Bytes ip = InboundWorld::inner(1, kInboundDvipa, IpAddress(0x0a000001));
+  world.process(reply(ip, kInboundEpoch));  // this host is a target here
+  EXPECT_EQ(world.drops.value(Drop::kStaleEpoch), 1u);
+  const distributor::Distribution own(
+      kOwnerNode, {world.distribution.members().begin(), world.distribution.members().end()},
+      {{.address = kInboundDvipa, .epoch = kInboundEpoch, .owner = kOwnerNode, .ports = {443}, .ready = {}}});
+  world.inbound.set_tables(&own, &world.table);
+  world.process(reply(ip, kInboundEpoch), kOtherData);
+  EXPECT_THAT(world.replies, testing::ElementsAre(ip));
+  world.process(reply(ip, Epoch(3)), kOtherData);
+  EXPECT_EQ(world.drops.value(Drop::kStaleEpoch), 2u);
+  world.process(reply(InboundWorld::inner(1), kInboundEpoch), kOtherData);  // from no DVIPA
+  EXPECT_EQ(world.drops.value(Drop::kNotForDvipa), 1u);
+  world.process(reply(ip, kInboundEpoch), Endpoint{IpAddress(0x0a4d0009), 50'001});
+  EXPECT_EQ(world.drops.value(Drop::kNotXcf), 1u);
+  EXPECT_THAT(world.replies, SizeIs(1));
+  EXPECT_THAT(world.delivered, IsEmpty());
 }
 
 TEST(Inbound, DropsProtectedPacketsBeforeThereAreFilters) {

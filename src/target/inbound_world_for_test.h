@@ -34,6 +34,8 @@ inline constexpr Endpoint kOwnerData{IpAddress(0x0a4d0001), 50'001};  // XCF, an
 inline constexpr Endpoint kOtherData{IpAddress(0x0a4d0002), 50'001};  // a member, not the owner
 inline constexpr IpAddress kInboundDvipa(0xc0000264);
 inline constexpr IpAddress kInboundPeer(0xc0000201);
+inline constexpr IpAddress kInboundDvipa6(0x2001'0db8'0000'0000, 0x100), kInboundPeer6(0x2001'0db8'0005'0000, 5),
+    kInboundClient6(0x2001'0db8'000a'0000, 1);
 inline constexpr Epoch kInboundEpoch(0x5'00000a'1b);  // more than the 24 bits that travel
 inline constexpr NodeId kOwnerNode(1), kOtherNode(2), kTargetNode(3);
 
@@ -97,10 +99,16 @@ class InboundWorld final : public InboundSink {
                        .owner = kOwnerNode,
                        .all_ports = false,
                        .ports = {443},
+                       .ready = {}},
+                      {.address = kInboundDvipa6,
+                       .epoch = kInboundEpoch,
+                       .owner = kOwnerNode,
+                       .all_ports = false,
+                       .ports = {443},
                        .ready = {}}}),
         inbound(config, {*transforms, sad, commits, drops, *this}) {
     using policy::Action;
-    const std::array filters = {filter(1, Action::kProtect, IpAddress(0x0a000000), "vpn"),
+    const std::array filters = {filter6("vpn"), filter(1, Action::kProtect, IpAddress(0x0a000000), "vpn"),
                                 filter(2, Action::kPermit, IpAddress(0x0a000100)),
                                 filter(3, Action::kDeny, IpAddress(0x0a000200)),
                                 filter(4, Action::kProtect, IpAddress(0x0a000300), "other")};
@@ -114,6 +122,7 @@ class InboundWorld final : public InboundSink {
     p.spi = Spi(0x1000 + static_cast<std::uint32_t>(id));
     p.tunnel = "vpn";
     p.esn = esn;
+    if (adjust) adjust(p);
     auto sa = factory.create(std::move(p));
     CHECK(sa.has_value());
     return std::move(*sa);
@@ -125,6 +134,14 @@ class InboundWorld final : public InboundSink {
     commits.add_sa(SaId(1), {.dvipa = kInboundDvipa, .epoch = kInboundEpoch, .owner = kOwnerNode, .window = 64});
     CHECK(sad.install(std::move(sa)) == nullptr);
     inbound.sa_installed(installed, now);
+  }
+
+  /// The SA goes, and whatever is known of its numbers: the next install() brings a new one.
+  void uninstall() {
+    const auto sa = sad.remove(SaId(1));
+    if (sa == nullptr) return;
+    commits.remove_sa(SaId(1));
+    transforms->forget(*sa);
   }
 
   /// An inner TCP packet to port 443 of the DVIPA.
@@ -190,6 +207,7 @@ class InboundWorld final : public InboundSink {
       delivered.emplace_back(o.body, o.body + o.body_size);
     }
   }
+  void reply(const wire::Packet& packet) override { replies.emplace_back(packet.data, packet.data + packet.size); }
   void unknown_spi(IpAddress dvipa, Spi spi, IpAddress remote) override {
     if (record) asked.push_back({dvipa, spi, remote});
   }
@@ -205,13 +223,22 @@ class InboundWorld final : public InboundSink {
   policy::FilterTable table;
   std::unique_ptr<ipsec::Sa> peer;  // the other end
   Time now{1s};
-  bool record = true;  // false: nothing is kept (and nothing allocated)
+  std::function<void(ipsec::SaParameters&)> adjust;  // SAs to be made
+  bool record = true;                                // false: nothing is kept (and nothing allocated)
   std::function<void(std::span<const wire::Outgoing>)> on_deliver;
   std::vector<Bytes> delivered;
   std::vector<Asked> asked;
+  std::vector<Bytes> replies;
   Inbound inbound;
 
  private:
+  /// From kInboundClient6.
+  static policy::Filter filter6(std::string tunnel) {
+    policy::Filter f = filter(9, policy::Action::kProtect, IpAddress(0x0a000000), std::move(tunnel));
+    f.source = IpPrefix{kInboundClient6, 128};
+    f.destination = IpPrefix{kInboundDvipa6, 128};
+    return f;
+  }
   static policy::Filter filter(std::uint64_t id, policy::Action action, IpAddress net, std::string tunnel = "") {
     return {.id = id,
             .direction = policy::Direction::kInbound,

@@ -67,7 +67,7 @@ TEST(Outbound, DecidesByFilter) {
       {"no SA", tcp_packet(kNoSa, 100), Drop::kNoOutboundSa, 0, 0},
       {"shorter than it says", cut_short, Drop::kTruncated, 0, 0},
       {"no header", tiny, Drop::kTruncated, 0, 0},
-      {"fragment", fragment, Drop::kFragment, 0, 0},
+      {"fragment of an impossible size", fragment, Drop::kMalformed, 0, 0},
       {"TCP header too short to cut", bad_tcp, Drop::kMalformed, 0, 0},
       {"the same, clear", bad_clear, Drop::kMalformed, 0, 0},
       {"segments too big to protect", tcp_packet(kProtected, 5000, 1460), Drop::kTooBig, 0, 0},

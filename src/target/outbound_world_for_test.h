@@ -13,6 +13,7 @@
 #include <array>
 #include <cstdint>
 #include <cstring>
+#include <functional>
 #include <map>
 #include <memory>
 #include <span>
@@ -24,6 +25,7 @@
 #include "ipsec/sa_for_test.h"
 #include "sequence/sequencer.h"
 #include "target/outbound.h"
+#include "wire/ah.h"
 #include "wire/checksum.h"
 #include "wire/esp.h"
 #include "wire/fast.h"
@@ -100,10 +102,15 @@ class World final : public OutboundSink {
  public:
   struct Sent {
     SaId sa;
-    Bytes head, esp;
+    Bytes whole;      // as it leaves: with its IP header, or what is in UDP
+    Bytes head, esp;  // the same, divided behind an IP header without options
+    bool udp = false;
     std::uint8_t traffic_class = 0;
     Endpoint source, destination;
-    [[nodiscard]] std::uint32_t number() const { return wire::parse_esp(esp)->sequence_low(); }
+    [[nodiscard]] std::uint32_t number() const {
+      const bool ah = !udp && wire::parse_ip(whole)->protocol() == wire::kProtocolAh;
+      return ah ? wire::parse_ah(esp)->sequence_low() : wire::parse_esp(esp)->sequence_low();
+    }
   };
 
   explicit World(const OutboundConfig& config = {}, crypto::Suite suite_of_sas = crypto::Suite::kAesGcm128Icv16,
@@ -129,6 +136,7 @@ class World final : public OutboundSink {
     p.remote_port = 61'234;
     p.key.mutable_bytes()[0] = static_cast<std::uint8_t>(id);
     p.replay_window = 4096;
+    if (adjust) adjust(p);
     return p;
   }
 
@@ -188,18 +196,25 @@ class World final : public OutboundSink {
     sent.clear();
     trains.clear();
     clear.clear();
+    local.clear();
   }
   void pass(Duration time) { now_ += time; }
 
   /// The inner packet; empty: not authentic, or its number has been used.
   Bytes open(const Sent& packet) {
-    Bytes esp = packet.esp;
+    const std::size_t size = packet.whole.size();
+    Bytes bytes = packet.whole, out(size + ipsec::kRestoredHeader + ipsec::kEsnTailroom);
+    bytes.resize(size + ipsec::kEsnTailroom);
     ipsec::Sa& sa = *peers.at(packet.sa);
     ipsec::DecapRequest request;
     request.sa = &sa;
     request.seq = SeqNo(packet.number());
-    request.data = esp.data();
-    request.size = static_cast<std::uint32_t>(esp.size());
+    request.data = bytes.data();
+    request.size = static_cast<std::uint32_t>(size);
+    request.offset = static_cast<std::uint32_t>(packet.head.size());
+    request.source = sa.local();  // the same parameters as at this end
+    request.destination = sa.remote();
+    request.out = out.data();
     if (sa.replay().check(request.seq)) return {};
     transforms->decap({&request, 1});
     if (request.drop) return {};
@@ -223,10 +238,12 @@ class World final : public OutboundSink {
     trains.push_back(train.size());
     for (const wire::Outgoing& o : train) {
       CHECK(o.head_size == 0);
-      const std::size_t head = sa.udp_encapsulation() ? 0 : wire::kIpv4HeaderSize;
+      const std::size_t head = sa.udp_encapsulation() ? 0 : wire::ip_header_size(sa.local());
       sent.push_back({.sa = sa.id(),
+                      .whole = Bytes(o.body, o.body + o.body_size),
                       .head = Bytes(o.body, o.body + head),
                       .esp = Bytes(o.body + head, o.body + o.body_size),
+                      .udp = sa.udp_encapsulation(),
                       .traffic_class = o.traffic_class,
                       .source = o.source,
                       .destination = o.destination});
@@ -237,9 +254,21 @@ class World final : public OutboundSink {
     if (!record) return;
     for (const wire::Outgoing& o : packets) clear.emplace_back(o.body, o.body + o.body_size);
   }
+  void send_xcf(std::span<const wire::Outgoing> packets) override {
+    for (const wire::Outgoing& o : packets) {
+      xcf.emplace_back(o.head.begin(), o.head.begin() + o.head_size)
+          .insert(xcf.back().end(), o.body, o.body + o.body_size);
+      xcf_to.push_back(o.destination);
+    }
+  }
+  void deliver(std::span<const wire::Outgoing> packets) override {
+    if (!record) return;
+    for (const wire::Outgoing& o : packets) local.emplace_back(o.body, o.body + o.body_size);
+  }
 
   crypto::Suite suite;
-  bool udp = true;  // UDP encapsulation of SAs to be installed
+  std::function<void(ipsec::SaParameters&)> adjust;  // SAs to be installed
+  bool udp = true;                                   // UDP encapsulation of SAs to be installed
   SeededRng rng{11};
   std::unique_ptr<ipsec::Transforms> transforms;
   ipsec::SaFactory factory{0xabcdef};
@@ -257,6 +286,9 @@ class World final : public OutboundSink {
   std::vector<Sent> sent;
   std::vector<std::size_t> trains;  // their sizes
   std::vector<Bytes> clear;
+  std::vector<Bytes> xcf;  // for other members, with GRE
+  std::vector<Endpoint> xcf_to;
+  std::vector<Bytes> local;          // for this host's kernel
   std::vector<std::uint16_t> wants;  // of the lessee's requests
 
   Outbound outbound;
