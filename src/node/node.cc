@@ -265,6 +265,8 @@ void Node::worker_event(path::Event event) {
     owner_->near_exhaustion(exhaustion->sa);
   } else if (const auto* unknown = std::get_if<path::UnknownSpi>(&event)) {
     shadow_->unknown_spi(unknown->dvipa, unknown->spi, unknown->remote);
+  } else if (const auto* moved = std::get_if<path::PeerMoved>(&event)) {
+    owner_->peer_moved(moved->sa, moved->remote);
   } else if (const auto* flow = std::get_if<path::FlowLogged>(&event)) {
     world_.log.info("{}", flow_line(flow->record));
   } else if (const auto* connections = std::get_if<path::Connections>(&event)) {

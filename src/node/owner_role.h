@@ -72,6 +72,9 @@ class OwnerRole final : public ike::IkeEvents {
   // ---- the local worker ----
   void need_ceiling(SaId sa, SeqNo last);
   void near_exhaustion(SaId sa);
+  /// Authentic packets of the inbound SA come from there. Another port of the same address is what a NAT does: the
+  /// SAs of its tunnel follow at once, here and at the members. Another address is believed when IKE says it.
+  void peer_moved(SaId sa, Endpoint remote);
   void used(const LocalSas::Use& use);
   /// Sends what is queued, and tells the IKE daemon what has expired.
   void tick();

@@ -111,6 +111,28 @@ Result<void> OwnerRole::update_sa(ike::SaName name, const ike::SaPath& path) {
   return {};
 }
 
+void OwnerRole::peer_moved(SaId id, Endpoint remote) {
+  const ipsec::SaParameters* sa = find_sa(id);
+  if (sa == nullptr || !sa->udp_encapsulation || remote == Endpoint{sa->remote, sa->remote_port}) return;
+  if (remote.address != sa->remote) {
+    parts_.log.info("packets of {} come from {}, not from {}: waiting for IKE to say so", sa->tunnel,
+                    remote.to_string(), peer_of(*sa));
+    return;
+  }
+  const auto owned = owned_.find(sa->local);
+  if (owned == owned_.end()) return;
+  std::vector<std::pair<ike::SaName, ike::SaPath>> moves;
+  for (const auto& [other_id, other] : owned->second.installation->sas()) {
+    if (other.tunnel != sa->tunnel || !other.udp_encapsulation || other.remote != sa->remote) continue;
+    const Endpoint local{other.local, other.local_port};
+    const bool inbound = other.direction == ipsec::Direction::kInbound;
+    moves.emplace_back(ike::name_of(other), ike::SaPath{inbound ? remote : local, inbound ? local : remote, true});
+  }
+  for (const auto& [name, path] : moves) {
+    if (const auto done = update_sa(name, path); !done) parts_.log.warning("{}", done.error().message);
+  }
+}
+
 Result<ike::SaUse> OwnerRole::query_sa(ike::SaName name) {
   const Named found = named(name);
   if (found.sa == nullptr) return fail(fmt::format("no SA {:#010x}", name.spi.value()));

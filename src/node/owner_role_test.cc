@@ -199,6 +199,30 @@ TEST_F(OwnerRoleTest, InstallsAnSaHereAndAtTheMembers) {
   EXPECT_TRUE(role.delete_sa({Spi(0x1001), kDvipa}));  // charon may ask twice
 }
 
+// The same, seen by the data plane: the SAs of both directions follow another port; another address is IKE's to
+// say.
+TEST_F(OwnerRoleTest, FollowsAnotherPortOfThePeer) {
+  target("t1", 2);
+  const SaId in = add(Direction::kInbound, 0x1001), out = add(Direction::kOutbound, 0x2001);
+  for (const auto& [spi, destination] : {std::pair{0x1001u, kDvipa}, std::pair{0x2001u, kPeer}}) {
+    const Endpoint here{kDvipa, 4500}, there{kPeer, 4500};
+    const bool inbound = destination == kDvipa;
+    ASSERT_TRUE(role.update_sa({Spi(spi), destination}, {inbound ? there : here, inbound ? here : there, true}));
+  }
+  plane.commands.clear();
+  bus.take();
+  role.peer_moved(in, {*IpAddress::parse("192.0.2.7"), 61000});
+  EXPECT_THAT(plane.all<path::MoveSa>(), IsEmpty());
+  role.peer_moved(in, {kPeer, 61000});
+  const auto moved = plane.all<path::MoveSa>();
+  ASSERT_THAT(moved, SizeIs(2));
+  for (const auto* m : moved) EXPECT_EQ(m->remote, (Endpoint{kPeer, 61000}));
+  EXPECT_THAT(bus.take(), SizeIs(2));
+  role.peer_moved(in, {kPeer, 61000});
+  EXPECT_THAT(plane.all<path::MoveSa>(), SizeIs(2));
+  EXPECT_EQ(local_sas.all().at(out).shown.remote_port, 61000);
+}
+
 // RFC 3948: a NAT has given the peer another port. Owner and targets keep the SA, and no key travels again.
 TEST_F(OwnerRoleTest, APeerThatMovesKeepsItsSas) {
   target("t1", 2);
