@@ -39,7 +39,7 @@ struct Parts {
 
 class Fuzz {
  public:
-  explicit Fuzz(Parts& parts) : parts_(parts), world_(parts.world) { world_.renew(); }
+  explicit Fuzz(Parts& parts) : parts_(parts), world_(parts.world) { world_.forget(); }
 
   void step(unsigned what, const Bytes& bytes) {
     switch (what) {

@@ -97,8 +97,9 @@ class World {
   };
 
   World() : World(Options{}) {}
-  explicit World(const Options& options) : config(options.config) {
-    renew();
+  explicit World(const Options& options) {
+    inbound =
+        std::make_unique<Inbound>(options.config, Inbound::Parts{transforms, sad, drops, SipKey{1, 2}, &flow_log});
     for (std::size_t peer = 0; peer < kPeers.size(); ++peer) add_peer(peer, options);
     std::vector<policy::Filter> list;
     for (std::size_t peer = 0; peer < kPeers.size(); ++peer) {
@@ -117,12 +118,14 @@ class World {
     set_ready({{kT1}, {kT2}, {kT3}});
   }
 
-  /// An owner that knows the same SAs, filters and nodes, and has seen no packet yet.
-  void renew() {
-    inbound = std::make_unique<Inbound>(config, Inbound::Parts{transforms, sad, drops, SipKey{1, 2}, &flow_log});
-    sad.for_each([this](const ipsec::Sa& sa) { inbound->sa_installed(sa); });
-    inbound->set_filters(filters.get());
-    inbound->set_distribution(distribution.get());
+  /// As if no packet had come yet; only which target's turn it is stays.
+  void forget() {
+    inbound->tick(now + kConnectionTimeoutMax);
+    now = Time{1h};
+    sad.for_each([this](const ipsec::Sa& sa) {
+      inbound->sa_removed(sa.id());
+      inbound->sa_installed(sa);
+    });
   }
 
   static std::string tunnel(std::size_t peer) { return "peer/" + std::to_string(peer); }
@@ -236,7 +239,6 @@ class World {
 
   std::vector<ConnectionInfo> list() const { return inbound->connections().list(now); }
 
-  InboundConfig config;
   // Of all worlds of the process: they take long to make.
   ipsec::Transforms& transforms = shared_transforms();
   ipsec::SaFactory& factory = shared_factory();

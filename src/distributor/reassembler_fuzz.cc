@@ -22,9 +22,9 @@ void run(std::span<const std::uint8_t> input) {
     const std::size_t at = (std::size_t{input[0]} << 5 | input[1] >> 3) * 8;
     const std::size_t size = std::size_t{input[2]} * ((input[1] & 2) != 0 ? 8 : 1);
     const std::uint8_t id = input[3] & 3;
-    Bytes whole = packet_to_cut(v6, size + 8, static_cast<std::uint8_t>(input[3] >> 2));
-    Bytes fragment = fragment_of(whole, 0, (input[1] & 1) != 0 ? size : size + 8, id);
-    if (!wire::parse_ip(fragment)->is_fragment()) shift(fragment, 8);
+    const bool more = (input[1] & 1) != 0;
+    const Bytes whole = packet_to_cut(v6, size + 16, static_cast<std::uint8_t>(input[3] >> 2));
+    Bytes fragment = fragment_of(whole, 8, more ? 8 + size : 16 + size, id);
     shift(fragment, std::min<std::size_t>(at, 65528));
     const auto ip = wire::parse_ip(fragment);
     if (!ip || !ip->is_fragment()) continue;

@@ -7,9 +7,9 @@ import pytest
 from lab import quickstart
 from lab.claims import Run
 from lab.quickstart import Quickstart
+from limits import REKEY_BYTES
 
 NAME = "e2e"
-REKEY_BYTES = 110_000_000  # a third of what the downloads of test_1_claims.py take
 
 
 @pytest.fixture(scope="session")

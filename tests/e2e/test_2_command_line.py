@@ -11,7 +11,7 @@ from lab.http import Download, get_names
 from lab.node import program
 from lab.quickstart import CLIENT_ADDRESS, DVIPA, MEMBERS, PLAIN_DVIPA, TARGETS
 
-from conftest import REKEY_BYTES
+from limits import REKEY_BYTES
 
 QUERIES = ("status", "sa", "connections", "counters")
 

@@ -67,6 +67,10 @@ class KernelCluster(Quickstart):
 
     # ---- start ----
 
+    def wait_ready(self, seconds: float = 60.0) -> None:
+        """Longer than elsewhere: the guest takes one of the processors."""
+        super().wait_ready(seconds)
+
     def _filters(self) -> str:
         return "\n".join(f'[[filter]]\ndvipa = "{dvipa}"\naction = "protect"\n' for dvipa in self.dvipas)
 
