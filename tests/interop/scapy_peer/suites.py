@@ -74,9 +74,11 @@ class EsnAuth(AuthAlgo):
     """With the high half of the sequence number behind an ESP packet's text (RFC 4303 section 2.2.1)."""
 
     def sign(self, pkt, key, esn_en=False, esn=0):
-        if not pkt.haslayer(ESP) or pkt.haslayer(AH):
-            return super().sign(pkt, key, esn_en, esn)
         mac = self.new_mac(key)
+        if pkt.haslayer(AH):  # scapy would sign the ESP packet behind it
+            mac.update(raw(zero_mutable_fields(pkt.copy(), sending=True)) + (struct.pack("!L", esn) if esn_en else b""))
+            pkt[AH].icv = mac.finalize()[:self.icv_size]
+            return pkt
         mac.update(raw(pkt[ESP]) + (struct.pack("!L", self.high) if self.high is not None else b""))
         pkt[ESP].data += mac.finalize()[:self.icv_size]
         return pkt
