@@ -17,7 +17,7 @@ namespace {
 // expanded key. So the daemon's locked memory is its highest number of keys.
 class LockedPool {
  public:
-  static constexpr std::size_t kGranule = 128;      // bytes; a multiple of the alignment
+  static constexpr std::size_t kGranule = 64;       // bytes; a multiple of the alignment
   static constexpr std::size_t kChunk = 64 * 1024;  // bytes locked at once
   static constexpr std::size_t kPage = 4096;
   static constexpr std::size_t kHugePage = 2 * 1024 * 1024;

@@ -35,6 +35,8 @@ namespace testudo::crypto {
 inline constexpr std::size_t kBurstMax = 64;
 /// The most bytes that one peek decrypts.
 inline constexpr std::size_t kPeekMax = 128;
+/// Where in a text a peek may begin: at a multiple of so many bytes.
+inline constexpr std::size_t kPeekStep = 64;
 
 /// One ESP packet in memory: SPI (4 bytes) · sequence number's low half (4) · IV · text · ICV (RFC 4303 section 2).
 /// The text is changed in place; its size is a multiple of the suite's block and not 0 (frame_fits()).
@@ -52,14 +54,14 @@ struct Frame {
   return size > fixed && ((size - fixed) & (s.block - 1)) == 0;  // a block is a power of two; 0: no suite
 }
 
-/// A part of one ESP packet's text, to be decrypted without looking at its ICV: `out` is a guess until
-/// open().
+/// The beginning of one ESP packet's text, or a later part of it, to be decrypted without looking at its ICV: `out`
+/// is a guess until open().
 struct PeekRequest {
   const CipherContext* context = nullptr;
-  const std::uint8_t* data = nullptr;  // first byte of the SPI; header, IV and skip + size bytes of text follow
+  const std::uint8_t* data = nullptr;  // first byte of the SPI; header, IV, and skip + size bytes of text follow
   std::uint32_t size = 0;              // bytes of text to decrypt; a multiple of the suite's block, <= kPeekMax
   std::uint8_t* out = nullptr;         // takes `size` bytes
-  std::uint32_t skip = 0;              // bytes of text before them; a multiple of 64
+  std::uint32_t skip = 0;              // bytes of text before those; a multiple of kPeekStep
 };
 
 /// What AH's ICV covers (RFC 4302 section 3.3.3), made ready by the caller: contiguous, mutable fields and the ICV

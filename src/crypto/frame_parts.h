@@ -67,18 +67,18 @@ inline void write_ccm_nonce(std::uint8_t* out, const std::uint8_t* salt, const s
   std::memcpy(out + 3, iv, 8);
 }
 
-/// The counter block that encrypts the first block of text: GCM's is 2 (NIST SP 800-38D section 7.1), CTR's 1 (RFC
-/// 3686 section 4), CCM's 1 behind flags that say "4 bytes of counter" (RFC 3610 section 2.3). 16 bytes. Or that of
-/// the block behind `skipped` ones.
-inline void write_first_counter(std::uint8_t* out, const CipherContext& context, const std::uint8_t* iv,
-                                std::uint32_t skipped = 0) {
+/// The counter block that encrypts the block of text behind `skip` bytes. Of the first block: GCM's is 2 (NIST SP
+/// 800-38D section 7.1), CTR's 1 (RFC 3686 section 4), CCM's 1 behind flags that say "4 bytes of counter" (RFC 3610
+/// section 2.3). 16 bytes.
+inline void write_counter(std::uint8_t* out, const CipherContext& context, const std::uint8_t* iv,
+                          std::uint32_t skip = 0) {
   if (context.mode() == Mode::kCcm) {
     out[0] = 3;
     write_ccm_nonce(out + 1, context.salt(), iv);
   } else {
     write_nonce(out, context.salt(), iv);
   }
-  write_be32(out + 12, (context.mode() == Mode::kGcm ? 2 : 1) + skipped);
+  write_be32(out + 12, (context.mode() == Mode::kGcm ? 2u : 1u) + skip / static_cast<std::uint32_t>(kBlockSize));
 }
 
 /// Compares ICVs: how long it takes tells nothing of where they differ. Sizes are multiples of 4 bytes.

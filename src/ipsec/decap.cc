@@ -197,6 +197,7 @@ void Transforms::finish(DecapRequest& request, std::size_t index) const {
 void Transforms::decap(std::span<DecapRequest> burst) {
   CHECK(burst.size() <= crypto::kBurstMax);
   keys_->begin_burst();
+  prefetch_keys(burst);
   std::uint64_t placed = 0, with_ah = 0, with_esp = 0;
   for (std::size_t i = 0; i < burst.size(); ++i) {
     DecapRequest& request = burst[i];

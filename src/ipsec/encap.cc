@@ -188,6 +188,7 @@ std::optional<Drop> Transforms::lay_out(EncapRequest& request, std::size_t index
 void Transforms::encap(std::span<EncapRequest> burst) {
   CHECK(burst.size() <= crypto::kBurstMax);
   keys_->begin_burst();
+  prefetch_keys(burst);
   std::size_t n = 0;
   std::uint64_t to_sign = 0;
   for (std::size_t i = 0; i < burst.size(); ++i) {

@@ -17,9 +17,9 @@
 namespace testudo::ipsec {
 namespace {
 
-/// IPv6 and TCP without options. A multiple of every cipher's block.
-constexpr std::size_t kFirstLook = 64;  // bytes
-static_assert(kFirstLook <= crypto::kPeekMax && crypto::kPeekMax % 16 == 0 && kFirstLook % 64 == 0);
+/// IPv6 and TCP without options; in transport mode any header that is asked for.
+constexpr std::size_t kFirstLook = crypto::kPeekStep;  // bytes
+static_assert(kFirstLook % 16 == 0 && kFirstLook <= crypto::kPeekMax && crypto::kPeekMax % 16 == 0);
 constexpr std::uint8_t kProtocolSctp = 132;
 
 void take_ports(std::span<const std::uint8_t> text, Peeked& peeked) {
@@ -125,31 +125,30 @@ void understand_plain(const PeekRequest& request, const Text& text, Peeked& peek
 
 }  // namespace
 
-/// One burst of beginnings to be decrypted.
+/// One burst of parts to be decrypted.
 struct Transforms::Looks {
   std::array<crypto::PeekRequest, crypto::kBurstMax> jobs;
   std::array<std::array<std::uint8_t, crypto::kPeekMax>, crypto::kBurstMax> scratch;
-  std::array<std::uint8_t, crypto::kBurstMax> request_of;
+  std::array<std::uint8_t, crypto::kBurstMax> asker;  // whoever wanted it
   std::size_t count = 0;
 
-  void add(const crypto::CipherContext& context, const Text& text, std::size_t size, std::size_t request,
-           std::size_t skip = 0) {
+  void add(const crypto::CipherContext& context, const Text& text, std::size_t skip, std::size_t size,
+           std::size_t from) {
     jobs[count] = {.context = &context,
                    .data = text.esp,
                    .size = static_cast<std::uint32_t>(std::min(text.bytes.size() - skip, size)),
                    .out = scratch[count].data(),
                    .skip = static_cast<std::uint32_t>(skip)};
-    request_of[count++] = static_cast<std::uint8_t>(request);
+    asker[count++] = static_cast<std::uint8_t>(from);
   }
+  void run(crypto::Engine& engine) const { engine.peek(std::span(jobs).first(count)); }
   [[nodiscard]] std::span<const std::uint8_t> seen(std::size_t i) const {
     return {scratch[i].data(), jobs[i].size};
   }
 };
 
-void Transforms::peek(std::span<const PeekRequest> requests, std::span<Peeked> peeked) {
-  CHECK(requests.size() <= crypto::kBurstMax && peeked.size() >= requests.size());
-  keys_->begin_burst();
-  Looks first;
+// The beginnings.
+void Transforms::look_first(std::span<const PeekRequest> requests, std::span<Peeked> peeked, Looks& first) {
   for (std::size_t i = 0; i < requests.size(); ++i) {
     peeked[i] = Peeked{};
     const auto text = text_of(requests[i]);
@@ -158,35 +157,48 @@ void Transforms::peek(std::span<const PeekRequest> requests, std::span<Peeked> p
     if (text->esp == nullptr || is_plain(sa.esp_key().suite())) {
       understand_plain(requests[i], *text, peeked[i]);
     } else {
-      first.add(keys_->get(sa.esp_key()), *text, kFirstLook, i);
+      first.add(keys_->get(sa.esp_key()), *text, 0, kFirstLook, i);
     }
   }
-  engine_->peek(std::span(first.jobs).first(first.count));
-  Looks second;
-  std::array<std::uint8_t, crypto::kBurstMax> first_of;  // the first look of a second one, in transport mode
+  first.run(*engine_);
+}
+
+// What the beginnings did not tell: in tunnel mode more of it, in transport mode the end, which names the protocol.
+void Transforms::look_again(std::span<const PeekRequest> requests, std::span<Peeked> peeked, const Looks& first,
+                            Looks& second) {
   for (std::size_t k = 0; k < first.count; ++k) {
-    const std::size_t i = first.request_of[k];
-    if (requests[i].sa->transport()) {
-      // The protocol is named by the last byte.
-      const auto text = text_of(requests[i]);
-      const std::size_t last = (text->bytes.size() - 1) / kFirstLook * kFirstLook;
-      if (last == 0) {
-        understand_bare(requests[i], first.seen(k), first.seen(k).back(), peeked[i]);
-      } else {
-        first_of[second.count] = static_cast<std::uint8_t>(k);
-        second.add(*first.jobs[k].context, *text, kFirstLook, i, last);
-      }
-    } else if (understand(first.seen(k), peeked[i])) {
-      second.add(*first.jobs[k].context, *text_of(requests[i]), crypto::kPeekMax, i);
+    const std::size_t i = first.asker[k];
+    const crypto::CipherContext& context = *first.jobs[k].context;
+    if (!requests[i].sa->transport()) {
+      if (understand(first.seen(k), peeked[i])) second.add(context, *text_of(requests[i]), 0, crypto::kPeekMax, k);
+      continue;
+    }
+    const auto text = text_of(requests[i]);
+    const std::size_t last = (text->bytes.size() - 1) / crypto::kPeekStep * crypto::kPeekStep;
+    if (last == 0) {
+      understand_bare(requests[i], first.seen(k), first.seen(k).back(), peeked[i]);
+    } else {
+      second.add(context, *text, last, crypto::kPeekStep, k);
     }
   }
-  engine_->peek(std::span(second.jobs).first(second.count));
-  for (std::size_t k = 0; k < second.count; ++k) {
-    const std::size_t i = second.request_of[k];
+  second.run(*engine_);
+}
+
+void Transforms::peek(std::span<const PeekRequest> requests, std::span<Peeked> peeked) {
+  CHECK(requests.size() <= crypto::kBurstMax && peeked.size() >= requests.size());
+  keys_->begin_burst();
+  prefetch_keys(requests);
+  Looks first;
+  look_first(requests, peeked, first);
+  Looks second;
+  look_again(requests, peeked, first, second);
+  for (std::size_t n = 0; n < second.count; ++n) {
+    const std::size_t k = second.asker[n];
+    const std::size_t i = first.asker[k];
     if (requests[i].sa->transport()) {
-      understand_bare(requests[i], first.seen(first_of[k]), second.seen(k).back(), peeked[i]);
+      understand_bare(requests[i], first.seen(k), second.seen(n).back(), peeked[i]);
     } else {
-      (void)understand(second.seen(k), peeked[i]);
+      (void)understand(second.seen(n), peeked[i]);
     }
   }
 }

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <array>
+#include <memory>
 #include <optional>
 #include <vector>
 
@@ -152,6 +153,139 @@ TEST(Peek, AnswersABurstInOrder) {
     if (i % 7 != 3) {
       EXPECT_EQ(peeked[i].source.port, i);
     }
+  }
+}
+
+/// An inner or transported IPv6 packet with extension headers of `size` bytes in all, a multiple of 8.
+Bytes v6_packet(IpAddress from, IpAddress to, std::size_t size, const Bytes& transport, std::uint8_t protocol) {
+  Bytes extensions;
+  while (extensions.size() < size) {
+    const std::size_t here = std::min<std::size_t>(size - extensions.size(), 64);
+    const bool last = extensions.size() + here == size;
+    const std::size_t at = extensions.size();
+    extensions.resize(at + here);
+    extensions[at] = last ? protocol : 60;
+    extensions[at + 1] = static_cast<std::uint8_t>(here / 8 - 1);
+    extensions[at + 2] = 1;  // PadN
+    extensions[at + 3] = static_cast<std::uint8_t>(here - 4);
+  }
+  return ip_packet({.source = from, .destination = to, .protocol = protocol}, transport, extensions, 60);
+}
+
+struct Seen {
+  Kind kind;
+  std::uint8_t protocol;
+  bool ports;
+};
+
+// Iterative: 64 bytes, 128 where extension headers ask for it, and no more.
+TEST(Peek, WalksIpv6ExtensionHeadersAsFarAsItReaches) {
+  const IpAddress client = *IpAddress::parse("2001:db8:9::1");
+  const IpAddress dvipa = *IpAddress::parse("2001:db8::64");
+  const Bytes tcp = tcp_segment(client, dvipa, 300);
+  Bytes udp(28, 0);
+  udp[0] = 40'000 >> 8;
+  udp[1] = 40'000 & 0xff;
+  udp[2] = 1;
+  udp[3] = 0xbb;
+  const Bytes icmp = {128, 3, 0, 0, 0, 0, 0, 0};
+  struct Row {
+    const char* what;
+    Bytes inner;
+    Seen seen;
+  };
+  const Row rows[] = {
+      {"TCP", v6_packet(client, dvipa, 0, tcp, 6), {Kind::kTcp, 6, true}},
+      {"TCP behind 8 bytes", v6_packet(client, dvipa, 8, tcp, 6), {Kind::kTcp, 6, true}},
+      {"TCP behind 64 bytes", v6_packet(client, dvipa, 64, tcp, 6), {Kind::kTcp, 6, true}},
+      {"TCP ends at byte 128", v6_packet(client, dvipa, 68 / 8 * 8, tcp, 6), {Kind::kTcp, 6, true}},
+      {"TCP ends behind it", v6_packet(client, dvipa, 72, tcp, 6), {Kind::kUndecidable, 0, false}},
+      {"headers go on behind it", v6_packet(client, dvipa, 128, tcp, 6), {Kind::kUndecidable, 0, false}},
+      {"UDP", v6_packet(client, dvipa, 16, udp, 17), {Kind::kOther, 17, true}},
+      {"SCTP", v6_packet(client, dvipa, 0, udp, 132), {Kind::kOther, 132, true}},
+      {"ICMPv6", v6_packet(client, dvipa, 0, icmp, 58), {Kind::kOther, 58, false}},
+      {"a fragment", v6_packet(client, dvipa, 0, {6, 0, 0, 1, 0, 0, 0, 7}, 44), {Kind::kUndecidable, 0, false}},
+  };
+  for (const crypto::Suite suite : crypto::all_suites()) {
+    if (crypto::is_ah(suite)) continue;
+    SaPair pair(suite);
+    for (const Row& row : rows) {
+      const Bytes esp = protect(pair, row.inner);
+      const PeekRequest request{.sa = pair.in.get(), .packet = esp};
+      Peeked peeked;
+      pair.transforms->peek({&request, 1}, {&peeked, 1});
+      // What is not encrypted is read to its end.
+      const bool plain = suite.cipher == crypto::Cipher::kNull || crypto::mode_of(suite) == crypto::Mode::kGmac;
+      if (plain && row.seen.protocol == 0 && row.inner[6] != 44) continue;
+      ASSERT_EQ(peeked.kind, row.seen.kind) << row.what << ", " << crypto::sizes(suite).name;
+      if (row.seen.kind == Kind::kUndecidable) continue;
+      ASSERT_EQ(peeked.protocol, row.seen.protocol) << row.what;
+      ASSERT_EQ(peeked.source.address, client);
+      ASSERT_EQ(peeked.destination.address, dvipa);
+      ASSERT_EQ(peeked.has_ports, row.seen.ports) << row.what;
+      ASSERT_EQ(peeked.source.port, row.seen.ports ? 40'000 : 0) << row.what;
+      ASSERT_EQ(peeked.destination.port, row.seen.ports ? 443 : 0);
+      ASSERT_EQ(peeked.icmp_type, row.seen.protocol == 58 ? 128 : 0);
+      ASSERT_EQ(peeked.icmp_code, row.seen.protocol == 58 ? 3 : 0);
+      ASSERT_EQ(peeked.tcp_flags, row.seen.kind == Kind::kTcp ? wire::kTcpAck : 0);
+    }
+  }
+}
+
+/// Both ends of an SA of any kind between the test addresses.
+struct AnyPair {
+  AnyPair(crypto::Suite suite, Mode mode, std::optional<crypto::Suite> inner = std::nullopt) {
+    SaParameters p = parameters_for_test(Direction::kOutbound, suite);
+    p.protocol = crypto::is_ah(suite) ? Protocol::kAh : Protocol::kEsp;
+    p.mode = mode;
+    if (inner) p.inner_esp = InnerEsp{Spi(700), *inner, Secret(crypto::sizes(*inner).key)};
+    out = std::move(*factory.create(p));
+    p.direction = Direction::kInbound;
+    std::swap(p.local, p.remote);
+    in = std::move(*factory.create(p));
+  }
+  Peeked look(const Bytes& inner) {
+    const Bytes packet = ipsec::protect(*transforms, *out, inner, SeqNo(1));
+    const PeekRequest request{
+        .sa = in.get(), .packet = packet, .offset = 20, .source = in->remote(), .destination = in->local()};
+    Peeked peeked;
+    transforms->peek({&request, 1}, {&peeked, 1});
+    return peeked;
+  }
+  SeededRng rng{3};
+  std::unique_ptr<Transforms> transforms = transforms_for_test(rng);
+  SaFactory factory{1};
+  std::unique_ptr<Sa> out, in;
+};
+
+// In transport mode the protocol is named in the last bytes, however far away they are.
+TEST(Peek, TransportModeAtEverySize) {
+  std::vector<std::unique_ptr<AnyPair>> pairs;
+  for (const crypto::Suite suite : crypto::all_suites()) {
+    pairs.push_back(std::make_unique<AnyPair>(suite, Mode::kTransport));
+    if (!crypto::is_ah(suite)) {
+      pairs.push_back(std::make_unique<AnyPair>(crypto::Suite{crypto::Cipher::kNone, crypto::Integrity::kHmacSha1},
+                                                Mode::kTransport, suite));
+    }
+  }
+  for (const auto& pair : pairs) {
+    for (std::size_t payload = 0; payload < 1400; payload += payload < 150 ? 1 : 97) {
+      const Bytes inner = tcp_packet(pair->out->local(), pair->out->remote(), payload);
+      const Peeked peeked = pair->look(inner);
+      ASSERT_EQ(peeked.kind, Kind::kTcp) << payload << ' ' << crypto::sizes(pair->out->suite()).name;
+      ASSERT_EQ(peeked.source, (Endpoint{pair->out->local(), 40'000}));
+      ASSERT_EQ(peeked.destination, (Endpoint{pair->out->remote(), 443}));
+    }
+  }
+}
+
+TEST(Peek, LooksBehindAhInTunnelMode) {
+  const crypto::Suite ah{crypto::Cipher::kNone, crypto::Integrity::kAesGmac128};
+  for (const auto inner : {std::optional<crypto::Suite>(), std::optional(crypto::Suite::kAesGcm256Icv16),
+                           std::optional(crypto::Suite::kAesCbc128HmacSha256)}) {
+    AnyPair pair(ah, Mode::kTunnel, inner);
+    EXPECT_EQ(pair.look(inner_packet(500)).kind, Kind::kTcp);
+    EXPECT_EQ(pair.transforms->keys().expansions(), inner ? 3u : 1u);  // none of AH's to look at it
   }
 }
 

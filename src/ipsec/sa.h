@@ -107,6 +107,13 @@ class alignas(64) Sa {
   /// inbound ones does not depend on it (ipsec/sad.h). The other direction's SA must be told as well.
   void set_remote_endpoint(Endpoint remote);
 
+  /// A stage's own state of an inbound SA, to be found without another look-up. Null: none. Set and cleared by
+  /// the one stage that uses it.
+  [[nodiscard]] void* stage_state() const { return outbound_ ? nullptr : stage_state_; }
+  void set_stage_state(void* state) {
+    if (!outbound_) stage_state_ = state;
+  }
+
   /// Asks the CPU for what the next packet needs.
   void prefetch() const {
     const auto* bytes = reinterpret_cast<const std::uint8_t*>(this);
@@ -146,7 +153,10 @@ class alignas(64) Sa {
   IvHandle iv_counter_;  // outbound, suites that need unique IVs
   std::uint16_t local_port_, remote_port_;
   std::uint32_t reqid_;
-  Sa* older_ = nullptr;  // the Sad's: outbound SAs of one tunnel
+  union {
+    Sa* older_ = nullptr;  // outbound: the Sad's, SAs of one tunnel
+    void* stage_state_;    // inbound
+  };
   // Fourth line: only control reads it.
   LifesizeLimits limits_;
   Lifesize reported_;

@@ -122,8 +122,6 @@ class Transforms {
 
   /// The SA leaves the worker: its expanded keys are zeroed.
   void forget(const Sa& sa);
-  /// Asks the CPU for what the SA's next packet needs, SA and keys. Only a hint, to be given a burst ahead.
-  void prefetch(const Sa& sa) const { keys_->prefetch(sa.inner_ ? sa.inner_->key : sa.key_); }
 
   [[nodiscard]] crypto::Engine& engine() { return *engine_; }
   [[nodiscard]] const crypto::ContextCache& keys() const { return *keys_; }
@@ -141,6 +139,12 @@ class Transforms {
   Transforms(std::unique_ptr<crypto::Engine> engine, Rng& rng, std::unique_ptr<crypto::ContextCache> keys);
 
   [[nodiscard]] bool next_iv(Sa& sa, std::size_t size, std::uint8_t* out);
+  template <typename Request>
+  void prefetch_keys(std::span<Request> burst) const;
+  // peek.cc
+  void look_first(std::span<const PeekRequest> requests, std::span<Peeked> peeked, Looks& first);
+  void look_again(std::span<const PeekRequest> requests, std::span<Peeked> peeked, const Looks& first,
+                  Looks& second);
   // encap.cc
   [[nodiscard]] std::optional<Drop> lay_out(EncapRequest& request, std::size_t index);
   // authenticate.cc: `members`: bit i is burst[i]
@@ -165,5 +169,23 @@ class Transforms {
   std::array<Saved, crypto::kBurstMax> saved_;
   std::array<std::uint16_t, crypto::kBurstMax> head_{};  // bytes before AH and ESP
 };
+
+// What a burst of many SAs waits for is memory: all lines are asked for before the first is needed.
+template <typename Request>
+void Transforms::prefetch_keys(std::span<Request> burst) const {
+  const Sa* last = nullptr;
+  for (const auto& request : burst) {
+    if (request.sa != last) request.sa->prefetch();
+    last = request.sa;
+  }
+  last = nullptr;
+  for (const auto& request : burst) {
+    const Sa& sa = *request.sa;
+    if (&sa == last) continue;
+    last = &sa;
+    keys_->prefetch(sa.inner_ ? sa.inner_->key : sa.key_);
+    if (sa.iv_counter_) __builtin_prefetch(&*sa.iv_counter_, 1);
+  }
+}
 
 }  // namespace testudo::ipsec

@@ -6,10 +6,11 @@
 namespace testudo::ipsec {
 
 TunnelId TunnelNames::intern(std::string_view name) {
-  if (const auto known = ids_.find(name); known != ids_.end()) return known->second;
+  if (name.empty()) return TunnelId(0);
+  if (const auto known = ids_.find(name); known != ids_.end()) return *known;
   const TunnelId id(static_cast<std::uint32_t>(names_.size()));
   names_.emplace_back(name);
-  ids_.emplace(names_.back(), id);
+  ids_.insert(id);
   return id;
 }
 

@@ -55,14 +55,14 @@ void Ccm192::authenticate(const Frame& frame) {
 
 void Ccm192::encrypt_text(const Frame& frame) {
   const FrameParts parts(frame);
-  write_first_counter(scratch_.counter.data(), *frame.context, parts.iv);
+  write_counter(scratch_.counter.data(), *frame.context, parts.iv);
   run(IMB_CIPHER_CNTR, job_keys(*frame.context), scratch_.counter.data(), parts.text, parts.text, parts.text_size);
 }
 
 // Section 2.3: with counter 0.
 void Ccm192::encrypt_mac(const Frame& frame) {
   const FrameParts parts(frame);
-  write_first_counter(scratch_.counter.data(), *frame.context, parts.iv);
+  write_counter(scratch_.counter.data(), *frame.context, parts.iv);
   write_be32(scratch_.counter.data() + 12, 0);
   run(IMB_CIPHER_CNTR, job_keys(*frame.context), scratch_.counter.data(), scratch_.mac.data(), scratch_.mac.data(),
       kBlockSize);

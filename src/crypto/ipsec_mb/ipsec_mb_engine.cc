@@ -144,7 +144,7 @@ void IpsecMbEngine::peek(std::span<const PeekRequest> requests) {
   for (const PeekRequest& request : requests) {
     CHECK(request.context->backend() == Backend::kIpsecMb && request.context->mode() != Mode::kNone &&
           request.size <= kPeekMax && request.size > 0 && (request.size & (request.context->block() - 1)) == 0 &&
-          request.skip % 64 == 0);
+          request.skip % kPeekStep == 0);
   }
   peeks_.run(requests);
 }

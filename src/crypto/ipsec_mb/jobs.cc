@@ -70,7 +70,7 @@ void Jobs::describe_cipher(IMB_JOB& job, const Frame& frame, const FrameParts& p
   job.iv_len_in_bytes = kBlockSize;
   job.cipher_mode = IMB_CIPHER_CBC;
   if (context.mode() == Mode::kCtr) {
-    write_first_counter(item.counter, context, parts.iv);
+    write_counter(item.counter, context, parts.iv);
     job.iv = item.counter;
     job.cipher_mode = IMB_CIPHER_CNTR;
   } else if (context.mode() == Mode::kNull) {

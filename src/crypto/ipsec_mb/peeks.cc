@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "crypto/ipsec_mb/peeks.h"
 
+#include <algorithm>
 #include <bit>
 #include <cstring>
 
 #include "base/check.h"
+#include "crypto/ipsec_mb/chacha20_block.h"
 
 namespace testudo::crypto {
 namespace {
@@ -32,9 +34,9 @@ void describe(IMB_JOB& job, const PeekRequest& request, std::uint8_t* counter) {
     job.dec_keys = job_keys(context).decrypt;
   }
   if (counts(context.mode())) {
-    write_first_counter(counter, context, iv_of(request), request.skip / kBlockSize);
+    write_counter(counter, context, iv_of(request), request.skip);
   } else {
-    job.iv = text_of(request) - kBlockSize;  // the IV, or the block before
+    job.iv = request.skip == 0 ? iv_of(request) : text_of(request) - kBlockSize;  // CBC chains
   }
 }
 
@@ -51,18 +53,13 @@ void Peeks::run_burst(std::span<const PeekRequest> requests, std::uint64_t membe
   CHECK(IMB_SUBMIT_CIPHER_BURST_NOCHECK(&mgr_, scratch_.jobs.data(), n, mode, IMB_DIR_DECRYPT, key_size) == n);
 }
 
-/// The library's counter always begins with 1: what is before the part that is wanted is decrypted with it.
 void Peeks::run_chacha(const PeekRequest& request) {
-  if (request.skip + request.size > scratch_.text.size()) {
-    std::memset(request.out, 0, request.size);  // larger than any packet that is worth a peek
-    return;
-  }
   IMB_JOB& job = *IMB_GET_NEXT_JOB(&mgr_);
   write_nonce(scratch_.counters[0].data(), request.context->salt(), iv_of(request));
-  job.src = text_of(request) - request.skip;
-  job.dst = request.skip == 0 ? request.out : scratch_.text.data();
+  job.src = text_of(request);
+  job.dst = request.out;
   job.cipher_start_src_offset_in_bytes = 0;
-  job.msg_len_to_cipher_in_bytes = request.skip + request.size;
+  job.msg_len_to_cipher_in_bytes = request.size;
   job.msg_len_to_hash_in_bytes = 0;
   job.enc_keys = job.dec_keys = job_keys(*request.context).encrypt;
   job.key_len_in_bytes = 32;
@@ -74,7 +71,19 @@ void Peeks::run_chacha(const PeekRequest& request) {
   job.chain_order = IMB_ORDER_HASH_CIPHER;
   const IMB_JOB* done = IMB_SUBMIT_JOB_NOCHECK(&mgr_);
   CHECK(done == &job && done->status == IMB_STATUS_COMPLETED);
-  if (request.skip != 0) std::memcpy(request.out, scratch_.text.data() + request.skip, request.size);
+}
+
+// The library's ChaCha20 always begins with counter 1.
+void Peeks::run_chacha_later(const PeekRequest& request) {
+  std::array<std::uint8_t, kNonceSize> nonce;
+  write_nonce(nonce.data(), request.context->salt(), iv_of(request));
+  std::array<std::uint8_t, kChachaBlock> stream;
+  for (std::uint32_t at = 0; at < request.size; at += kChachaBlock) {
+    const std::uint32_t counter = 1 + (request.skip + at) / kChachaBlock;
+    chacha20_block(job_keys(*request.context).encrypt, counter, nonce.data(), stream.data());
+    const std::uint32_t end = std::min<std::uint32_t>(request.size, at + kChachaBlock);
+    for (std::uint32_t i = at; i < end; ++i) request.out[i] = text_of(request)[i] ^ stream[i - at];
+  }
 }
 
 void Peeks::run(std::span<const PeekRequest> requests) {
@@ -88,7 +97,7 @@ void Peeks::run(std::span<const PeekRequest> requests) {
     } else if (mode == Mode::kCbc) {
       chaining[key_index(*request.context)] |= std::uint64_t{1} << i;
     } else if (mode == Mode::kChacha) {
-      run_chacha(request);
+      request.skip == 0 ? run_chacha(request) : run_chacha_later(request);
     } else {
       std::memcpy(request.out, text_of(request), request.size);
     }

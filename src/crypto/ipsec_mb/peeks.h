@@ -16,7 +16,6 @@ namespace testudo::crypto {
 struct PeekScratch {
   std::array<IMB_JOB, kBurstMax> jobs;
   alignas(16) std::array<std::array<std::uint8_t, kBlockSize>, kBurstMax> counters;
-  alignas(64) std::array<std::uint8_t, 2048> text;
 };
 
 class Peeks {
@@ -28,6 +27,7 @@ class Peeks {
   void run_burst(std::span<const PeekRequest> requests, std::uint64_t members, IMB_CIPHER_MODE mode,
                  IMB_KEY_SIZE_BYTES key_size);
   void run_chacha(const PeekRequest& request);
+  void run_chacha_later(const PeekRequest& request);
 
   IMB_MGR& mgr_;
   PeekScratch& scratch_;

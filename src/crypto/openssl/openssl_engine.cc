@@ -166,7 +166,7 @@ void OpensslEngine::crypt(const Frame& frame, const FrameParts& parts, Way way) 
   if (context.mode() == Mode::kNull) return;
   std::array<std::uint8_t, kBlockSize> first;
   if (context.mode() == Mode::kCtr) {
-    write_first_counter(first.data(), context, parts.iv);
+    write_counter(first.data(), context, parts.iv);
   } else {
     std::memcpy(first.data(), parts.iv, first.size());
   }
@@ -244,7 +244,7 @@ Icv OpensslEngine::authenticate(const AuthFrame& frame) {
 void OpensslEngine::peek_one(const PeekRequest& request) {
   const CipherContext& context = *request.context;
   CHECK(context.backend() == Backend::kOpenssl && context.mode() != Mode::kNone && request.size <= kPeekMax &&
-        request.size > 0 && (request.size & (context.block() - 1)) == 0 && request.skip % 64 == 0);
+        request.size > 0 && (request.size & (context.block() - 1)) == 0 && request.skip % kPeekStep == 0);
   const std::uint8_t* iv = request.data + kEspHeader;
   const std::uint8_t* text = iv + context.iv_size() + request.skip;
   if (context.mode() == Mode::kNull || context.mode() == Mode::kGmac) {
@@ -253,13 +253,14 @@ void OpensslEngine::peek_one(const PeekRequest& request) {
   }
   std::array<std::uint8_t, kBlockSize> first{};
   if (context.mode() == Mode::kCbc) {
-    std::memcpy(first.data(), text - kBlockSize, first.size());  // the IV, or the block before
+    std::memcpy(first.data(), request.skip == 0 ? iv : text - kBlockSize, first.size());
   } else if (context.mode() == Mode::kChacha) {
-    const std::uint32_t counter = 1 + request.skip / 64;  // least significant byte first (RFC 8439 section 2.4)
-    for (unsigned i = 0; i < 4; ++i) first[i] = static_cast<std::uint8_t>(counter >> (8 * i));
+    const std::uint32_t block =
+        1 + request.skip / 64;  // counter, least significant byte first (RFC 8439 section 2.4)
+    for (unsigned i = 0; i < 4; ++i) first[i] = static_cast<std::uint8_t>(block >> (8 * i));
     write_nonce(first.data() + 4, context.salt(), iv);
   } else {
-    write_first_counter(first.data(), context, iv, request.skip / kBlockSize);
+    write_counter(first.data(), context, iv, request.skip);
   }
   EVP_CIPHER_CTX* cipher = ciphers_.plain_of(context.mode(), context.cipher_key_size());
   start(cipher, key_of(context), first.data());
