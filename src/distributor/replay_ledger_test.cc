@@ -14,7 +14,7 @@
 namespace testudo::distributor {
 namespace {
 
-constexpr NodeId kOwner(1), kA(2), kB(3);
+constexpr NodeId kA(2), kB(3);
 constexpr std::uint32_t kFlow = 100, kOther = 200;
 
 wire::ReplayCommit accepted(std::uint64_t n) {
