@@ -34,6 +34,7 @@
 #include "ipsec/sad.h"
 #include "ipsec/transforms.h"
 #include "policy/filter_table.h"
+#include "policy/flow_cache.h"
 #include "policy/flow_log.h"
 #include "policy/inbound_check.h"
 #include "wire/fast.h"
@@ -108,6 +109,7 @@ class Inbound {
     DropCounters& drops;
     SipKey hash_key;
     policy::FlowLog* flow_log = nullptr;  // of connections whose filter asks for it. Null: nothing is logged
+    policy::FlowCache* flows = nullptr;   // of what is logged and no connection of the table. Null: it is not
   };
 
   Inbound(const InboundConfig& config, Parts parts);
@@ -234,10 +236,11 @@ class Inbound {
   [[nodiscard]] std::optional<Drop> judge(const Item& item, const wire::IpView& ip, Opened& opened, Time now);
   void join(Item& item, const wire::IpView& fragment, Time now);
   void route(Item& item, const Opened& opened, Time now);
+  [[nodiscard]] bool may_complain(const Item& item, const Connection& connection) const;
   void route_tcp(Item& item, const Opened& opened, const Dvipa& dvipa, Time now);
   void finish(Item& item);
   void refuse(Item& item, Drop reason);
-  void accept(Item& item, std::span<std::uint8_t> inner);
+  void accept(Item& item, const Opened& opened, Time now);
   void note_moved(const Item& item, Time now);
 
   // inbound_clear.cc: connections, and packets in the clear
@@ -245,6 +248,8 @@ class Inbound {
   Connection* connect(const ConnectionKey& key, std::uint64_t hash, const Dvipa& dvipa, ipsec::TunnelId tunnel,
                       const policy::Rule* rule, Time now, Drop& reason);
   void log_dropped(const policy::Judgement& judgement, const policy::Flow& flow, Time now);
+  void log_local(const policy::Flow& flow, const policy::Rule* rule, ipsec::TunnelId tunnel,
+                 std::span<const std::uint8_t> bytes, Time now);
   void clear_one(std::size_t index, std::span<std::uint8_t> bytes, const wire::IpView& ip, bool checksum_missing,
                  Time now);
   void clear_tcp(std::size_t index, std::span<std::uint8_t> bytes, const wire::IpView& ip, const policy::Flow& flow,
@@ -255,6 +260,7 @@ class Inbound {
   [[nodiscard]] const Connection* complained_of(const wire::IcmpError& error);
   [[nodiscard]] bool clear_error(std::size_t index, std::span<std::uint8_t> bytes, const wire::IpView& ip,
                                  const Dvipa& dvipa);
+  void clear_for_gateway(std::size_t index, const wire::IpView& ip);
   void error_about_protected(std::size_t index, const wire::IcmpError& error);
 
   /// Bytes for the plain text of a burst of packets of any size. Used by the system when it is needed.

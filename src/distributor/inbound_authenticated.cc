@@ -123,18 +123,25 @@ void Inbound::join(Item& item, const wire::IpView& fragment, Time now) {
 // Blocks 142–146, now that the packet is known to be genuine.
 void Inbound::route(Item& item, const Opened& opened, Time now) {
   const Dvipa* dvipa = owned(opened.flow.destination);
-  if (dvipa == nullptr) return accept(item, opened.bytes);  // another address of this host
+  if (dvipa == nullptr) return accept(item, opened, now);  // another address of this host
   if (opened.tcp && dvipa->distributes(opened.flow.destination_port)) return route_tcp(item, opened, *dvipa, now);
   if (!opened.tcp) {
     const auto error = wire::parse_icmp_error(*wire::parse_ip(opened.bytes));
     const Connection* connection = error ? complained_of(*error) : nullptr;
     if (connection != nullptr && !connection->clear()) {
+      if (!may_complain(item, *connection)) return refuse(item, Drop::kNotSelected);
       finish(item);
       counters_.icmp_relayed.add();
       return forward_clear(item.index, opened.bytes, *dvipa, connection->target);
     }
   }
-  accept(item, opened.bytes);
+  accept(item, opened, now);
+}
+
+/// RFC 4301 section 6.2: a peer says something about connections of its own tunnels, not about others'.
+bool Inbound::may_complain(const Item& item, const Connection& connection) const {
+  if (connection.tunnel == item.sa->tunnel()) return true;
+  return !policy::judge_selected(*filters_, flow_of(connections_.key_of(connection)), item.sa->tunnel()).drop;
 }
 
 void Inbound::route_tcp(Item& item, const Opened& opened, const Dvipa& dvipa, Time now) {
@@ -145,10 +152,11 @@ void Inbound::route_tcp(Item& item, const Opened& opened, const Dvipa& dvipa, Ti
     connection = connect(key, opened.hash, dvipa, item.sa->tunnel(), opened.rule, now, reason);
     if (connection == nullptr) return refuse(item, reason);
   }
-  if (connection == nullptr) return accept(item, opened.bytes);  // the kernel answers with RST
+  if (connection == nullptr) return accept(item, opened, now);  // the kernel answers with RST
   if (connection->target == distribution_->self()) {
     connections_.note(*connection, opened.tcp_flags, opened.bytes.size(), now);
-    return accept(item, opened.bytes);
+    finish(item);
+    return local(item.index, opened.bytes);
   }
   if (distribution_->member(connection->target) == nullptr) return refuse(item, Drop::kNoTarget);
   if (item.why != Why::kSyn && &dvipa == item.dvipa) counters_.established_full_decrypt.add();
@@ -178,9 +186,11 @@ void Inbound::refuse(Item& item, Drop reason) {
   drop(item.index, reason);
 }
 
-void Inbound::accept(Item& item, std::span<std::uint8_t> inner) {
+/// For this host, and of no connection of the table.
+void Inbound::accept(Item& item, const Opened& opened, Time now) {
+  log_local(opened.flow, opened.rule, item.sa->tunnel(), opened.bytes, now);
   finish(item);
-  local(item.index, inner);
+  local(item.index, opened.bytes);
 }
 
 void Inbound::note_moved(const Item& item, Time now) {

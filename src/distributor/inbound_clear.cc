@@ -63,10 +63,19 @@ void Inbound::log_dropped(const policy::Judgement& judgement, const policy::Flow
   parts_.flow_log->dropped(*judgement.rule, policy::Direction::kInbound, flow, *judgement.drop, now);
 }
 
+/// What ends here and is no connection of the table. The log has it once per flow, as the table has connections.
+void Inbound::log_local(const policy::Flow& flow, const policy::Rule* rule, ipsec::TunnelId tunnel,
+                        std::span<const std::uint8_t> bytes, Time now) {
+  if (parts_.flows == nullptr || rule == nullptr || !rule->log) return;
+  const auto packet = policy::FlowPacket::of(*wire::parse_ip(bytes));
+  const policy::FlowKey key{flow, tunnel, policy::Direction::kInbound};
+  (void)parts_.flows->decide(key, packet, *filters_, now, [rule] { return policy::Judgement{std::nullopt, rule}; });
+}
+
 void Inbound::clear_one(std::size_t index, std::span<std::uint8_t> bytes, const wire::IpView& ip,
                         bool checksum_missing, Time now) {
   const Dvipa* dvipa = owned(ip.destination());
-  if (dvipa == nullptr) return drop(index, Drop::kNotForDvipa);
+  if (dvipa == nullptr) return clear_for_gateway(index, ip);
   const auto flow = policy::flow_of(ip);
   if (!flow) return drop(index, Drop::kTruncated);
   if (clear_error(index, bytes, ip, *dvipa)) return;
@@ -79,6 +88,7 @@ void Inbound::clear_one(std::size_t index, std::span<std::uint8_t> bytes, const 
   const bool checked = flow->protocol == wire::kProtocolTcp || flow->protocol == wire::kProtocolUdp;
   if (checksum_missing && checked) finish_checksum(bytes.subspan(ip.header_size()), flow->protocol);
   if (flow->protocol != wire::kProtocolTcp || !dvipa->distributes(flow->destination_port)) {
+    log_local(*flow, judgement.rule, ipsec::TunnelId(), bytes, now);
     return local(index, bytes);
   }
   clear_tcp(index, bytes, ip, *flow, judgement.rule, *dvipa, now);
@@ -96,7 +106,10 @@ void Inbound::clear_tcp(std::size_t index, std::span<std::uint8_t> bytes, const 
     connection = connect(key, hash, dvipa, ipsec::TunnelId(), rule, now, reason);
     if (connection == nullptr) return drop(index, reason);
   }
-  if (connection == nullptr) return local(index, bytes);  // the kernel answers with RST
+  if (connection == nullptr) {  // the kernel answers with RST
+    log_local(flow, rule, ipsec::TunnelId(), bytes, now);
+    return local(index, bytes);
+  }
   connections_.note(*connection, tcp->flags(), bytes.size(), now);
   if (connection->target == distribution_->self()) return local(index, bytes);
   if (distribution_->member(connection->target) == nullptr) return drop(index, Drop::kNoTarget);

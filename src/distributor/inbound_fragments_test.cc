@@ -162,6 +162,16 @@ TEST(InboundIcmp, AnErrorInsideAnSaGoesToTheTargetOfItsConnection) {
   EXPECT_EQ(w.udp_one(w.esp(error, 2)).reason, Drop::kReplay);
 }
 
+// RFC 4301 section 6.2.
+TEST(InboundIcmp, NoPeerComplainsOfAnothersConnection) {
+  World w;
+  connected(w);
+  Bytes error = icmp_error(answer());
+  reinterpret_cast<wire::Ipv4Header*>(error.data())->source = Be<std::uint32_t>(kClients[1].v4());
+  EXPECT_EQ(w.udp_one(w.esp(error, 1, 1), 1).reason, Drop::kNotSelected);
+  EXPECT_EQ(w.inbound->counters().icmp_relayed.value(), 0u);
+}
+
 TEST(InboundIcmp, AnErrorAboutAClearConnectionGoesToItsTarget) {
   World w;
   connected_clear(w);
@@ -219,6 +229,20 @@ TEST(InboundIcmp, TooBigAboutAnOutboundSaIsAHint) {
     EXPECT_EQ(w.raw_one(icmp_error(sent_esp(0x12345678, 99, in_udp))).reason, Drop::kIcmpUnverified);
     EXPECT_THAT(w.inbound->path_mtus(), IsEmpty());
   }
+}
+
+// SAs of another address than a DVIPA have paths, too.
+TEST(InboundIcmp, TooBigAboutAnSaOfAGateway) {
+  World w;
+  w.install_outbound(SaId(7), Spi(0x12345678), kGateway);
+  Bytes about = sent_esp(0x12345678, 99);
+  reinterpret_cast<wire::Ipv4Header*>(about.data())->source = Be<std::uint32_t>(kGateway.v4());
+  EXPECT_EQ(w.raw_one(icmp_error(about)).kind, kIgnore);
+  ASSERT_THAT(w.inbound->path_mtus(), SizeIs(1));
+  EXPECT_EQ(w.inbound->path_mtus()[0].sa, SaId(7));
+  EXPECT_EQ(w.raw_one(packet_of({.destination = kGateway})).reason, Drop::kNotForDvipa);
+  EXPECT_EQ(w.raw_one(icmp_error(packet_of({.source = kGateway, .destination = kClients[0]}))).reason,
+            Drop::kNotForDvipa);
 }
 
 // ---- peers that move ----

@@ -78,10 +78,19 @@ bool Inbound::clear_error(std::size_t index, std::span<std::uint8_t> bytes, cons
   const Connection* connection = complained_of(*error);
   const auto answer = policy::answer_to_enclosed(ip);
   if (connection == nullptr || !connection->clear() || !answer || filters_ == nullptr) return false;
-  if (policy::check_clear(*filters_, *answer)) return false;
+  if (policy::judge_clear(*filters_, *answer).drop) return false;
   counters_.icmp_relayed.add();
   forward_clear(index, bytes, dvipa, connection->target);
   return true;
+}
+
+/// In the clear, to another address of this host. Of such packets only errors about its own SAs are looked at.
+void Inbound::clear_for_gateway(std::size_t index, const wire::IpView& ip) {
+  const auto error = is_local(ip.destination()) ? wire::parse_icmp_error(ip) : std::nullopt;
+  if (!error || error->enclosed.source() != ip.destination() || !is_protected(error->enclosed)) {
+    return drop(index, Drop::kNotForDvipa);
+  }
+  error_about_protected(index, *error);
 }
 
 void Inbound::error_about_protected(std::size_t index, const wire::IcmpError& error) {

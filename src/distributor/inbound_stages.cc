@@ -112,8 +112,12 @@ void Inbound::decide_known(Item& item, Connection& connection, Time now) {
   // another one only if the filter demands that by now.
   if (connection.tunnel != item.sa->tunnel()) {
     if (filters_ == nullptr) return drop(item.index, Drop::kNoFilter);
-    const auto reason = policy::check_protected(*filters_, flow_of(item.peeked), item.sa->tunnel());
-    if (reason) return drop(item.index, *reason);
+    const policy::Flow flow = flow_of(item.peeked);
+    const auto judgement = policy::judge_selected(*filters_, flow, item.sa->tunnel());
+    if (judgement.drop) {
+      log_dropped(judgement, flow, now);
+      return drop(item.index, *judgement.drop);
+    }
   }
   // Block 138, the replay check.
   switch (item.state->ledger.check(item.seq, target, static_cast<std::uint32_t>(item.hash))) {

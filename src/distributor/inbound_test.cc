@@ -234,17 +234,19 @@ TEST(Inbound, ABurstOfLargePackets) {
 }
 
 // Spec D3: the rule that lets a connection in says whether it is logged, and nobody asks again for its packets.
+std::string logged(World& w) {
+  std::string text;
+  for (policy::FlowRecord r; w.flow_log.take(r);) {
+    using What = policy::FlowRecord::What;
+    text += r.what == What::kBegins ? "begins " : r.what == What::kEnds ? "ends " : "dropped ";
+    text += std::to_string(r.flow.source_port) + ">" + std::to_string(r.flow.destination_port) + " ";
+  }
+  return text;
+}
+
 TEST(Inbound, LogsConnectionsWhoseFilterAsksForIt) {
   World w;
-  const auto seen = [&w] {
-    std::string text;
-    for (policy::FlowRecord r; w.flow_log.take(r);) {
-      using What = policy::FlowRecord::What;
-      text += r.what == What::kBegins ? "begins " : r.what == What::kEnds ? "ends " : "dropped ";
-      text += std::to_string(r.flow.source_port) + ">" + std::to_string(r.flow.destination_port) + " ";
-    }
-    return text;
-  };
+  const auto seen = [&w] { return logged(w); };
   const auto plain = [&w](std::uint8_t flags, std::uint16_t port, std::uint16_t client = 40000) {
     w.raw_one(packet_of({.flags = flags, .client_port = client, .port = port, .destination = kPlain}));
   };
@@ -263,6 +265,32 @@ TEST(Inbound, LogsConnectionsWhoseFilterAsksForIt) {
   w.inbound->tick(w.now);
   EXPECT_EQ(seen(), "ends 40000>443 ");
   EXPECT_TRUE(w.list().empty());
+}
+
+// What is no connection of the table: for this host itself, once per flow.
+TEST(Inbound, LogsWhatEndsHere) {
+  World w;
+  const Bytes clear = packet_of({.port = 53, .destination = kPlain, .protocol = wire::kProtocolUdp});
+  w.raw_one(clear), w.raw_one(clear);
+  EXPECT_EQ(logged(w), "begins 40000>53 ");
+  const auto protected_one = [&w](const Segment& s, std::uint64_t number) {
+    Segment own = s;
+    own.source = kClients[1];
+    return w.udp_one(w.esp(packet_of(own), number, 1), 1).kind;
+  };
+  EXPECT_EQ(protected_one({.port = 53, .protocol = wire::kProtocolUdp}, 1), Verdict::Kind::kLocal);
+  EXPECT_EQ(protected_one({.port = 53, .protocol = wire::kProtocolUdp}, 2), Verdict::Kind::kLocal);
+  EXPECT_EQ(protected_one({.flags = wire::kTcpSyn, .port = kNotDistributed}, 3), Verdict::Kind::kLocal);
+  EXPECT_EQ(protected_one({.port = kNotDistributed}, 4), Verdict::Kind::kLocal);
+  EXPECT_EQ(logged(w), "begins 40000>53 begins 40000>22 ");
+  EXPECT_EQ(protected_one({.flags = wire::kTcpSyn}, 5), Verdict::Kind::kForward);
+  EXPECT_EQ(protected_one({}, 6), Verdict::Kind::kForward);
+  EXPECT_EQ(logged(w), "begins 40000>443 ");
+  // By another tunnel than the rule demands: also when nothing was decrypted but the peek.
+  Segment foreign;
+  foreign.source = kClients[1];
+  EXPECT_EQ(w.udp_one(w.esp(packet_of(foreign), 1)).reason, Drop::kNotSelected);
+  EXPECT_EQ(logged(w), "dropped 40000>443 ");
 }
 
 }  // namespace

@@ -28,6 +28,7 @@ inline constexpr NodeId kSelf(1), kT1(2), kT2(3), kT3(4);
 inline constexpr IpAddress kDvipa(0xc0000264);    // 192.0.2.100: for IPsec
 inline constexpr IpAddress kPlain(0xc0000265);    // 192.0.2.101: in the clear
 inline constexpr IpAddress kForeign(0xc0000266);  // 192.0.2.102: T1 owns it
+inline constexpr IpAddress kGateway(0xc0000201);  // 192.0.2.1: another address of this host
 inline constexpr IpAddress kElsewhere(0x0a630001);
 inline constexpr IpAddress kDvipa6(0x2001'0db8'0000'0000, 0x100), kPeer6(0x2001'0db8'0005'0000, 5),
     kClient6(0x2001'0db8'000a'0000, 1);
@@ -57,8 +58,8 @@ inline Bytes packet_of(const Segment& s) {
   ip.flags_offset = Be<std::uint16_t>(s.fragment);
   ip.ttl = 64;
   ip.protocol = s.protocol;
-  ip.source = Be<std::uint32_t>(s.source.value());
-  ip.destination = Be<std::uint32_t>(s.destination.value());
+  ip.source = Be<std::uint32_t>(s.source.v4());
+  ip.destination = Be<std::uint32_t>(s.destination.v4());
   std::memcpy(bytes.data(), &ip, sizeof ip);
   wire::TcpHeader tcp;
   tcp.source_port = Be<std::uint16_t>(s.client_port);
@@ -98,12 +99,13 @@ class World {
 
   World() : World(Options{}) {}
   explicit World(const Options& options) {
-    inbound =
-        std::make_unique<Inbound>(options.config, Inbound::Parts{transforms, sad, drops, SipKey{1, 2}, &flow_log});
+    const Inbound::Parts parts{transforms, sad, drops, SipKey{1, 2}, &flow_log, &flows};
+    inbound = std::make_unique<Inbound>(options.config, parts);
     for (std::size_t peer = 0; peer < kPeers.size(); ++peer) add_peer(peer, options);
     std::vector<policy::Filter> list;
     for (std::size_t peer = 0; peer < kPeers.size(); ++peer) {
       list.push_back(filter(10, policy::Action::kProtect, {kClients[peer], 32}, {kDvipa, 32}, tunnel(peer)));
+      list.back().log = peer == 1;
       list.push_back(filter(11, policy::Action::kProtect, {kClients[peer], 32}, {kElsewhere, 32}, tunnel(peer)));
     }
     list.push_back(filter(12, policy::Action::kProtect, {kPeer6.masked(32), 32}, {kDvipa6, 128}, "six"));
@@ -151,7 +153,7 @@ class World {
          .ready = {{kHttps, targets}}},
         {.address = kDvipa6, .epoch = kEpoch, .owner = kSelf, .ports = {kHttps}, .ready = {{kHttps, targets}}},
         {.address = kForeign, .epoch = kEpoch, .owner = kT1, .ports = {}, .ready = {}}};
-    auto next = std::make_unique<Distribution>(kSelf, std::move(members), std::move(dvipas));
+    auto next = std::make_unique<Distribution>(kSelf, std::move(members), std::move(dvipas), std::vector{kGateway});
     inbound->set_distribution(next.get());
     distribution = std::move(next);
   }
@@ -225,11 +227,11 @@ class World {
   /// The SA that the peer's packets come by.
   ipsec::Sa& in(std::size_t peer) { return *sad.find(SaId(peer + 1)); }
   /// An SA by which targets send to peer 0.
-  void install_outbound(SaId id, Spi spi) {
+  void install_outbound(SaId id, Spi spi, IpAddress local = kDvipa) {
     ipsec::SaParameters p = ipsec::parameters_for_test(ipsec::Direction::kOutbound, crypto::Suite::kAesGcm128Icv16);
     p.id = id;
     p.spi = spi;
-    p.local = kDvipa;
+    p.local = local;
     p.remote = kPeers[0];
     auto sa = factory.create(std::move(p));
     CHECK(sa.has_value());
@@ -245,6 +247,7 @@ class World {
   ipsec::Sad sad;
   DropCounters drops;
   policy::FlowLog flow_log;
+  policy::FlowCache flows{{.flows = 64}, flow_log};
   std::unique_ptr<Inbound> inbound;
   std::unique_ptr<policy::FilterTable> filters;
   std::unique_ptr<Distribution> distribution;

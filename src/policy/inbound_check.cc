@@ -2,25 +2,22 @@
 #include "policy/inbound_check.h"
 
 namespace testudo::policy {
-namespace {
 
-Judgement judge(const FilterTable& table, const Flow& flow, ipsec::TunnelId tunnel) {
-  const Rule* rule = table.find(Direction::kInbound, flow);
+Judgement judge_selected(const FilterTable& table, const Flow& inner, ipsec::TunnelId tunnel) {
+  const Rule* rule = table.find(Direction::kInbound, inner);
   if (rule == nullptr) return {Drop::kNotSelected, nullptr};
   if (rule->action == Action::kDeny) return {Drop::kFilterDenied, rule};
   if (rule->action == Action::kProtect && rule->tunnel == tunnel) return {std::nullopt, rule};
   return {Drop::kNotSelected, rule};
 }
 
-}  // namespace
-
 Judgement judge_protected(const FilterTable& table, const wire::IpView& inner, const Flow& flow,
                           ipsec::TunnelId tunnel) {
-  const Judgement own = judge(table, flow, tunnel);
+  const Judgement own = judge_selected(table, flow, tunnel);
   if (own.drop != Drop::kNotSelected || !table.accepts_icmp_errors()) return own;
   const auto answer = answer_to_enclosed(inner);
   if (!answer || answer->destination != flow.destination) return own;
-  const Judgement enclosed = judge(table, *answer, tunnel);
+  const Judgement enclosed = judge_selected(table, *answer, tunnel);
   return enclosed.drop ? own : enclosed;
 }
 
@@ -43,14 +40,6 @@ Judgement judge_outbound(const FilterTable& table, const Flow& flow) {
   if (rule == nullptr) return {Drop::kNoFilter, nullptr};
   if (rule->action == Action::kDeny) return {Drop::kFilterDenied, rule};
   return {std::nullopt, rule};
-}
-
-std::optional<Drop> check_protected(const FilterTable& table, const Flow& inner, ipsec::TunnelId tunnel) {
-  return judge(table, inner, tunnel).drop;
-}
-
-std::optional<Drop> check_clear(const FilterTable& table, const Flow& flow) {
-  return judge_clear(table, flow).drop;
 }
 
 }  // namespace testudo::policy

@@ -3,8 +3,8 @@
 // the clear.
 //
 //   const policy::Judgement j = policy::judge_protected(table, inner, inner_flow, sa->tunnel());
-//   if (j.drop) return drop(*j.drop);                  // j.rule: the one that decided, if any; it may ask for a
-//   log const policy::Judgement j = policy::judge_clear(table, flow);
+//   if (j.drop) return drop(*j.drop);                  // j.rule decided, if any: it may ask for a log
+//   const policy::Judgement c = policy::judge_clear(table, flow);
 #pragma once
 
 #include <optional>
@@ -38,8 +38,6 @@ struct Judgement {
 [[nodiscard]] Judgement judge_outbound(const FilterTable& table, const Flow& flow);
 
 /// judge_protected() without its exception for ICMP errors.
-[[nodiscard]] std::optional<Drop> check_protected(const FilterTable& table, const Flow& inner,
-                                                  ipsec::TunnelId tunnel);
-[[nodiscard]] std::optional<Drop> check_clear(const FilterTable& table, const Flow& flow);
+[[nodiscard]] Judgement judge_selected(const FilterTable& table, const Flow& inner, ipsec::TunnelId tunnel);
 
 }  // namespace testudo::policy

@@ -50,13 +50,20 @@ const SeedRow kTable[] = {
     {Protection::kAhEsp, Mode::kTunnel, Y, N /* note 2 */, Y, Y, N, Inner::kDvipa},
     {Protection::kAhEsp, Mode::kTunnel, N, N, Y, N, Y, Inner::kOther},
     // What the table leaves out, and the text around it says ("anything else: processed normally"): other payloads
-    // for
-    // the DVIPA itself.
+    // for the DVIPA itself.
     {Protection::kAh, Mode::kTunnel, N, N, N, N, Y, Inner::kDvipa},
     {Protection::kEsp, Mode::kTunnel, N, N, Y, N, Y, Inner::kDvipa},
     {Protection::kAhEsp, Mode::kTunnel, N, N, Y, N, Y, Inner::kDvipa},
-    // And the outer address of the gateway with other payloads.
+    // The gateway's outer address: with other payloads, with its own traffic, and in transport mode.
+    {Protection::kAh, Mode::kTunnel, N, N, N, N, N, Inner::kDvipa},
     {Protection::kEsp, Mode::kTunnel, N, N, Y, N, N, Inner::kDvipa},
+    {Protection::kAhEsp, Mode::kTunnel, N, N, Y, N, N, Inner::kDvipa},
+    {Protection::kAh, Mode::kTunnel, N, N, N, Y, N, Inner::kOther},
+    {Protection::kEsp, Mode::kTunnel, N, N, Y, Y, N, Inner::kOther},
+    {Protection::kAhEsp, Mode::kTunnel, N, N, Y, Y, N, Inner::kOther},
+    {Protection::kAh, Mode::kTransport, N, N, N, Y, N, Inner::kNone},
+    {Protection::kEsp, Mode::kTransport, N, N, Y, Y, N, Inner::kNone},
+    {Protection::kAhEsp, Mode::kTransport, N, N, Y, Y, N, Inner::kNone},
 };
 
 Protection with_null(Protection p) {
