@@ -281,5 +281,19 @@ TEST(MemberRecord, SurvivesItsText) {
   for (const char* bad : {"", "{", "[]", "{}", "{\"name\": 1}"}) EXPECT_FALSE(MemberRecord::from_json(bad)) << bad;
 }
 
+TEST(MemberRecord, NumbersThatDoNotFitAreNotCut) {
+  MemberRecord r;
+  r.name = "t1";
+  r.xcf_address = IpAddress(0x0a4d000b);
+  r.fast_port = 4755;
+  for (const char* number : {"70291", "-1", "4755.5"}) {  // 70291 = 4755 + 65536
+    std::string text = r.to_json();
+    text.replace(text.find("4755"), 4, number);
+    const auto record = MemberRecord::from_json(text);
+    ASSERT_FALSE(record) << text;
+    EXPECT_THAT(record.error().message, testing::HasSubstr("is no number from 0 to 65535"));
+  }
+}
+
 }  // namespace
 }  // namespace testudo::vipa

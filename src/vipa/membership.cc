@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <charconv>
-#include <nlohmann/json.hpp>
 #include <set>
 #include <string_view>
 #include <utility>
@@ -37,38 +36,6 @@ double seconds(Duration d) { return std::chrono::duration<double>(d).count(); }
 }  // namespace
 
 std::string key_prefix(const std::string& cluster) { return "/testudo/" + cluster + "/"; }
-
-std::string MemberRecord::to_json() const {
-  return nlohmann::json{{"name", name},
-                        {"id", id.value()},
-                        {"xcf_address", xcf_address.to_string()},
-                        {"control_port", control_port},
-                        {"data_port", data_port},
-                        {"fast_port", fast_port},
-                        {"incarnation", incarnation},
-                        {"session", session}}
-      .dump();
-}
-
-Result<MemberRecord> MemberRecord::from_json(const std::string& text) {
-  try {
-    const nlohmann::json json = nlohmann::json::parse(text);
-    MemberRecord out;
-    out.name = json.at("name").get<std::string>();
-    out.id = NodeId(json.at("id").get<std::uint16_t>());
-    const auto address = IpAddress::parse(json.at("xcf_address").get<std::string>());
-    if (!address) return tl::unexpected(address.error());
-    out.xcf_address = *address;
-    out.control_port = json.at("control_port").get<std::uint16_t>();
-    out.data_port = json.at("data_port").get<std::uint16_t>();
-    out.fast_port = json.at("fast_port").get<std::uint16_t>();
-    out.incarnation = json.at("incarnation").get<std::uint32_t>();
-    out.session = json.at("session").get<std::uint32_t>();
-    return out;
-  } catch (const nlohmann::json::exception& e) {
-    return fail(fmt::format("not a member's record: {}", e.what()));
-  }
-}
 
 Membership::Membership(Facility& facility, Executor& executor, Options options, MembershipEvents events)
     : facility_(facility),

@@ -1,13 +1,37 @@
 // SPDX-License-Identifier: Apache-2.0
-// The values of owner/ADDRESS and backup/ADDRESS/NAME as JSON.
+// The values of members/NAME, owner/ADDRESS and backup/ADDRESS/NAME as JSON.
 #include <fmt/format.h>
 
+#include <limits>
 #include <nlohmann/json.hpp>
+#include <stdexcept>
 
+#include "vipa/membership.h"
 #include "vipa/ownership.h"
 
 namespace testudo::vipa {
 namespace {
+
+/// What the library does not look at: it cuts a number that is too large for its type.
+template <typename T>
+T number(const nlohmann::json& value) {
+  const auto wide =
+      value.is_number_unsigned() ? value.get<std::uint64_t>() : std::numeric_limits<std::uint64_t>::max();
+  if (wide > std::numeric_limits<T>::max()) {
+    throw std::out_of_range(
+        fmt::format("{} is no number from 0 to {}", value.dump(), std::numeric_limits<T>::max()));
+  }
+  return static_cast<T>(wide);
+}
+
+template <typename T>
+T number(const nlohmann::json& record, const char* field) {
+  return number<T>(record.at(field));
+}
+
+std::string named(const char* what, const std::exception& e) {
+  return fmt::format("not {} record: {}", what, e.what());
+}
 
 nlohmann::json to_json_value(const Distribute& d) {
   nlohmann::json targets = nlohmann::json::array();
@@ -18,7 +42,7 @@ nlohmann::json to_json_value(const Distribute& d) {
 Distribute distribute_from(IpAddress dvipa, const nlohmann::json& json) {
   Distribute out;
   out.address = dvipa;
-  out.ports = json.at("ports").get<std::vector<std::uint16_t>>();
+  for (const nlohmann::json& port : json.at("ports")) out.ports.push_back(number<std::uint16_t>(port));
   for (const nlohmann::json& target : json.at("targets")) {
     const auto address = IpAddress::parse(target.get<std::string>());
     if (address) out.targets.push_back(*address);
@@ -27,6 +51,38 @@ Distribute distribute_from(IpAddress dvipa, const nlohmann::json& json) {
 }
 
 }  // namespace
+
+std::string MemberRecord::to_json() const {
+  return nlohmann::json{{"name", name},
+                        {"id", id.value()},
+                        {"xcf_address", xcf_address.to_string()},
+                        {"control_port", control_port},
+                        {"data_port", data_port},
+                        {"fast_port", fast_port},
+                        {"incarnation", incarnation},
+                        {"session", session}}
+      .dump();
+}
+
+Result<MemberRecord> MemberRecord::from_json(const std::string& text) {
+  try {
+    const nlohmann::json json = nlohmann::json::parse(text);
+    MemberRecord out;
+    out.name = json.at("name").get<std::string>();
+    out.id = NodeId(number<std::uint16_t>(json, "id"));
+    const auto address = IpAddress::parse(json.at("xcf_address").get<std::string>());
+    if (!address) return tl::unexpected(address.error());
+    out.xcf_address = *address;
+    out.control_port = number<std::uint16_t>(json, "control_port");
+    out.data_port = number<std::uint16_t>(json, "data_port");
+    out.fast_port = number<std::uint16_t>(json, "fast_port");
+    out.incarnation = number<std::uint32_t>(json, "incarnation");
+    out.session = number<std::uint32_t>(json, "session");
+    return out;
+  } catch (const std::exception& e) {
+    return fail(named("a member's", e));
+  }
+}
 
 std::string OwnerRecord::to_json() const {
   nlohmann::json list = nlohmann::json::array();
@@ -44,13 +100,13 @@ Result<OwnerRecord> OwnerRecord::from_json(IpAddress dvipa, const std::string& t
     const nlohmann::json json = nlohmann::json::parse(text);
     OwnerRecord out;
     out.node = json.at("node").get<std::string>();
-    out.node_id = NodeId(json.at("node_id").get<std::uint16_t>());
+    out.node_id = NodeId(number<std::uint16_t>(json, "node_id"));
     for (const nlohmann::json& d : json.at("distributes")) out.distributes.push_back(distribute_from(dvipa, d));
-    out.incarnation = json.at("incarnation").get<std::uint32_t>();
-    out.session = json.at("session").get<std::uint32_t>();
+    out.incarnation = number<std::uint32_t>(json, "incarnation");
+    out.session = number<std::uint32_t>(json, "session");
     return out;
-  } catch (const nlohmann::json::exception& e) {
-    return fail(fmt::format("not an owner's record: {}", e.what()));
+  } catch (const std::exception& e) {
+    return fail(named("an owner's", e));
   }
 }
 
@@ -68,13 +124,13 @@ Result<BackupRecord> BackupRecord::from_json(const std::string& text) {
     const nlohmann::json json = nlohmann::json::parse(text);
     BackupRecord out;
     out.node = json.at("node").get<std::string>();
-    out.node_id = NodeId(json.at("node_id").get<std::uint16_t>());
-    out.rank = json.at("rank").get<std::uint8_t>();
-    out.incarnation = json.at("incarnation").get<std::uint32_t>();
-    out.session = json.at("session").get<std::uint32_t>();
+    out.node_id = NodeId(number<std::uint16_t>(json, "node_id"));
+    out.rank = number<std::uint8_t>(json, "rank");
+    out.incarnation = number<std::uint32_t>(json, "incarnation");
+    out.session = number<std::uint32_t>(json, "session");
     return out;
-  } catch (const nlohmann::json::exception& e) {
-    return fail(fmt::format("not a backup's record: {}", e.what()));
+  } catch (const std::exception& e) {
+    return fail(named("a backup's", e));
   }
 }
 
