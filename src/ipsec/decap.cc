@@ -128,7 +128,12 @@ std::optional<Drop> restore_packet(DecapRequest& request, const Content& content
                                 .traffic_class = request.traffic_class};
     request.inner = write_header(fields, text);
   }
-  if (request.inner.empty()) return Drop::kMalformed;
+  // What the peer put behind AH or ESP may be extension headers of any kind: whoever gets the packet can parse it.
+  const auto whole = wire::parse_ip(request.inner);
+  if (!whole || whole->is_fragment()) {  // RFC 4303 section 3.1.1: transport mode protects whole datagrams
+    request.inner = {};
+    return whole ? Drop::kFragment : Drop::kMalformed;
+  }
   // RFC 3948 section 3.1.2: the peer computed the checksum over the address that it had before the NAT.
   if (request.sa->udp_encapsulation()) renew_checksum(request.inner, text, content.next);
   return std::nullopt;

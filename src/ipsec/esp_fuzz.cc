@@ -180,8 +180,8 @@ class Target {
     CHECK(got.authentic);
     if (got.drop) return;
     const auto ip = wire::parse_ip(got.inner);
-    if (!ip) return;  // transport mode: what the peer put behind ESP may be malformed; whoever takes it parses it
-    if (peeked.kind != Peeked::Kind::kTcp) return;  // the others are processed in full, whatever they seemed to be
+    CHECK(ip && ip->total_size() == got.inner.size());
+    if (peeked.kind == Peeked::Kind::kUndecidable) return;
     CHECK(peeked.source.address == ip->source() && peeked.destination.address == ip->destination());
     CHECK(peeked.protocol == ip->protocol() && !ip->is_fragment());
   }

@@ -70,6 +70,23 @@ bool understand(std::span<const std::uint8_t> text, Peeked& peeked) {
   return false;
 }
 
+// What is behind these headers is not looked for: in transport mode they are the first thing that is encrypted.
+bool hides_transport(std::uint8_t protocol) {
+  switch (protocol) {
+    case wire::kProtocolHopByHop:
+    case wire::kProtocolRouting:
+    case wire::kProtocolFragment:
+    case wire::kProtocolDestinationOptions:
+    case wire::kProtocolMobility:
+    case wire::kProtocolNoNext:
+    case wire::kProtocolIpip:
+    case wire::kProtocolIpv6:
+      return true;
+    default:
+      return false;
+  }
+}
+
 /// In transport mode: the text behind AH or ESP, whose protocol is known by now.
 void understand_bare(const PeekRequest& request, std::span<const std::uint8_t> text, std::uint8_t protocol,
                      Peeked& peeked) {
@@ -77,9 +94,16 @@ void understand_bare(const PeekRequest& request, std::span<const std::uint8_t> t
   seen.protocol = protocol;
   seen.source.address = request.source;
   seen.destination.address = request.destination;
-  const bool extension = protocol == wire::kProtocolDestinationOptions || protocol == wire::kProtocolIpip ||
-                         protocol == wire::kProtocolIpv6 || protocol == wire::kProtocolNoNext;
-  if (!extension && understand_transport(text, seen)) peeked = seen;
+  if (!hides_transport(protocol) && understand_transport(text, seen)) peeked = seen;
+}
+
+/// The same behind ESP, from the beginning of a text of `size` bytes and from its end, where padding length and
+/// next header are (RFC 4303 section 2.4).
+void understand_bare(const PeekRequest& request, std::size_t size, std::span<const std::uint8_t> beginning,
+                     std::span<const std::uint8_t> end, Peeked& peeked) {
+  const std::size_t trailer = wire::kEspTrailerSize + end[end.size() - 2];
+  if (trailer > size) return;
+  understand_bare(request, beginning.first(std::min(beginning.size(), size - trailer)), end.back(), peeked);
 }
 
 /// The text of one packet, still protected.
@@ -116,11 +140,14 @@ bool is_plain(crypto::Suite suite) {
   return mode == crypto::Mode::kNull || mode == crypto::Mode::kGmac;
 }
 
-// RFC 4303 section 2.6: the last two bytes are pad length and next header.
 void understand_plain(const PeekRequest& request, const Text& text, Peeked& peeked) {
-  const std::uint8_t next = text.esp != nullptr ? text.bytes.back() : text.next;
-  if (request.sa->transport()) return understand_bare(request, text.bytes, next, peeked);
-  (void)understand(text.bytes, peeked);
+  if (!request.sa->transport()) {
+    (void)understand(text.bytes, peeked);
+  } else if (text.esp == nullptr) {
+    understand_bare(request, text.bytes, text.next, peeked);
+  } else {
+    understand_bare(request, text.bytes.size(), text.bytes, text.bytes, peeked);
+  }
 }
 
 }  // namespace
@@ -176,7 +203,7 @@ void Transforms::look_again(std::span<const PeekRequest> requests, std::span<Pee
     const auto text = text_of(requests[i]);
     const std::size_t last = (text->bytes.size() - 1) / crypto::kPeekStep * crypto::kPeekStep;
     if (last == 0) {
-      understand_bare(requests[i], first.seen(k), first.seen(k).back(), peeked[i]);
+      understand_bare(requests[i], text->bytes.size(), first.seen(k), first.seen(k), peeked[i]);
     } else {
       second.add(context, *text, last, crypto::kPeekStep, k);
     }
@@ -196,7 +223,7 @@ void Transforms::peek(std::span<const PeekRequest> requests, std::span<Peeked> p
     const std::size_t k = second.asker[n];
     const std::size_t i = first.asker[k];
     if (requests[i].sa->transport()) {
-      understand_bare(requests[i], first.seen(k), second.seen(n).back(), peeked[i]);
+      understand_bare(requests[i], text_of(requests[i])->bytes.size(), first.seen(k), second.seen(n), peeked[i]);
     } else {
       (void)understand(second.seen(n), peeked[i]);
     }

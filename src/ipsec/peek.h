@@ -8,7 +8,8 @@
 //
 // What AH protects, and ESP with NULL encryption, is only read. Else the first 64 bytes are decrypted, and 128 of
 // those packets whose IPv4 options or IPv6 extension headers ask for more; headers that go on behind that are
-// undecidable. In transport mode the last bytes too, which name the protocol.
+// undecidable. In transport mode the last bytes too, which name the protocol; an extension header there is
+// undecidable.
 #pragma once
 
 #include <cstdint>

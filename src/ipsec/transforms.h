@@ -85,7 +85,8 @@ struct DecapRequest {
   // results
   bool authentic = false;  // every ICV is right
   /// Nothing: `inner` is a good packet. kTruncated, kMalformed (sizes, lengths, SPI, sequence number), kBadIcv,
-  /// kBadPadding, kDummy, kWrongMode (no IP packet in tunnel mode, or one in transport mode), kEcn, kUnsupported.
+  /// kBadPadding, kDummy, kWrongMode (no IP packet in tunnel mode, or one in transport mode), kEcn, kUnsupported,
+  /// kFragment (transport mode: a fragment was protected). What wire::parse_ip() refuses is kMalformed.
   std::optional<Drop> drop{};
   /// One whole IP packet, within `data` or `out`: the inner one, or in transport mode the outer one without AH and
   /// ESP, its lengths and checksums made right.
