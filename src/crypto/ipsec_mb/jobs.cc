@@ -51,6 +51,15 @@ void describe_text(IMB_JOB& job, const FrameParts& parts) {
   job.msg_len_to_hash_in_bytes = parts.text_size;
 }
 
+void run(IMB_MGR& mgr) {
+  const IMB_JOB* done = IMB_SUBMIT_JOB_NOCHECK(&mgr);
+  CHECK(done == nullptr || done->status == IMB_STATUS_COMPLETED);
+}
+
+void flush(IMB_MGR& mgr) {
+  while (const IMB_JOB* done = IMB_FLUSH_JOB(&mgr)) CHECK(done->status == IMB_STATUS_COMPLETED);
+}
+
 }  // namespace
 
 // RFC 4303 section 3.3.2.1: the MAC covers everything from the SPI to the text's end, then with ESN the number's
@@ -110,7 +119,8 @@ void Jobs::submit(const Frame& frame, std::size_t i, IMB_CIPHER_DIRECTION direct
   const JobKeys& keys = job_keys(context);
   const FrameParts parts(frame);
   JobScratch::Item& item = scratch_.items[i];
-  IMB_JOB& job = *IMB_GET_NEXT_JOB(&mgr_);
+  IMB_MGR& mgr = manager_of(context.suite().integrity);
+  IMB_JOB& job = *IMB_GET_NEXT_JOB(&mgr);
   job.enc_keys = keys.encrypt;
   job.dec_keys = keys.decrypt;
   job.key_len_in_bytes = context.cipher_key_size();
@@ -125,12 +135,13 @@ void Jobs::submit(const Frame& frame, std::size_t i, IMB_CIPHER_DIRECTION direct
   } else {
     describe_cipher(job, frame, parts, item);
   }
-  run();
+  run(mgr);
 }
 
 void Jobs::submit(const AuthFrame& frame, std::size_t i) {
   const CipherContext& context = *frame.context;
-  IMB_JOB& job = *IMB_GET_NEXT_JOB(&mgr_);
+  IMB_MGR& mgr = manager_of(context.suite().integrity);
+  IMB_JOB& job = *IMB_GET_NEXT_JOB(&mgr);
   job.src = frame.data;
   job.dst = frame.data;
   job.hash_start_src_offset_in_bytes = 0;
@@ -143,16 +154,16 @@ void Jobs::submit(const AuthFrame& frame, std::size_t i) {
   job.auth_tag_output = scratch_.items[i].computed;
   job.auth_tag_output_len_in_bytes = context.icv_size();
   describe_mac(job, context.suite().integrity, job_keys(context));
-  run();
+  run(mgr);
 }
 
-void Jobs::run() {
-  const IMB_JOB* done = IMB_SUBMIT_JOB_NOCHECK(&mgr_);
-  CHECK(done == nullptr || done->status == IMB_STATUS_COMPLETED);
+IMB_MGR& Jobs::manager_of(Integrity integrity) const {
+  return integrity == Integrity::kHmacSha1 || integrity == Integrity::kHmacSha256 ? sha_ : mgr_;
 }
 
 void Jobs::finish() {
-  while (const IMB_JOB* done = IMB_FLUSH_JOB(&mgr_)) CHECK(done->status == IMB_STATUS_COMPLETED);
+  flush(mgr_);
+  if (&sha_ != &mgr_) flush(sha_);
 }
 
 }  // namespace testudo::crypto

@@ -24,7 +24,8 @@ struct JobScratch {
 
 class Jobs {
  public:
-  Jobs(IMB_MGR& mgr, JobScratch& scratch) : mgr_(mgr), scratch_(scratch) {}
+  /// `sha`: for suites with HMAC-SHA1 or HMAC-SHA256; may be the same as `mgr`.
+  Jobs(IMB_MGR& mgr, IMB_MGR& sha, JobScratch& scratch) : mgr_(mgr), sha_(sha), scratch_(scratch) {}
 
   /// The i-th frame of the burst. Its computed ICV is in the scratch after finish().
   void submit(const Frame& frame, std::size_t i, IMB_CIPHER_DIRECTION direction);
@@ -36,9 +37,10 @@ class Jobs {
   void describe_cipher(IMB_JOB& job, const Frame& frame, const FrameParts& parts, JobScratch::Item& item);
   void describe_ccm(IMB_JOB& job, const Frame& frame, const FrameParts& parts, JobScratch::Item& item);
   void describe_chacha(IMB_JOB& job, const Frame& frame, const FrameParts& parts, JobScratch::Item& item);
-  void run();
+  [[nodiscard]] IMB_MGR& manager_of(Integrity integrity) const;
 
   IMB_MGR& mgr_;
+  IMB_MGR& sha_;
   JobScratch& scratch_;
 };
 
