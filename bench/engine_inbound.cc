@@ -58,8 +58,10 @@ std::size_t InboundEngine::run() {
 }
 
 std::size_t InboundEngine::burst(std::span<const wire::Packet> packets) {
+  for (const wire::Packet& packet : packets) prefetch(packet);
   std::size_t n = 0;
-  for (const wire::Packet& packet : packets) n += take(packet, requests_[n]) ? 1 : 0;
+  for (const wire::Packet& packet : packets) n += find(packet, requests_[n]) ? 1 : 0;
+  n = check(std::span(requests_).first(n));
   const auto requests = std::span(requests_).first(n);
   transforms_->decap(requests);
   std::size_t ready = 0;
@@ -67,21 +69,47 @@ std::size_t InboundEngine::burst(std::span<const wire::Packet> packets) {
   return ready;
 }
 
-bool InboundEngine::take(const wire::Packet& packet, ipsec::DecapRequest& request) {
+// Step by step over the whole burst, each asking for what the next one reads.
+void InboundEngine::prefetch(const wire::Packet& packet) {
+  if (packet.size < kOuter + wire::kEspHeaderSize) return;
+  const auto& ip = *reinterpret_cast<const wire::Ipv4Header*>(packet.data);
+  const auto& esp = *reinterpret_cast<const wire::EspHeader*>(packet.data + kOuter);
+  if (esp.spi() == asked_for_) return;
+  asked_for_ = esp.spi();
+  sad_.prefetch_inbound(esp.spi(), IpAddress(ip.destination.host()));
+}
+
+bool InboundEngine::find(const wire::Packet& packet, ipsec::DecapRequest& request) {
   const auto ip = wire::parse_ipv4(packet.bytes());
   if (!ip || ip->is_fragment() || ip->protocol() != wire::kProtocolEsp) return drop(Drop::kMalformed), false;
   const wire::EspHeader* header = wire::parse_esp(ip->payload());
   if (header == nullptr) return drop(Drop::kTruncated), false;
   ipsec::Sa* sa = sad_.find_inbound(header->spi(), ipsec::Protocol::kEsp, ip->source(), ip->destination());
   if (sa == nullptr) return drop(Drop::kUnknownSpi), false;
-  const SeqNo seq = sa->full_sequence(header->sequence_low());
-  if (const auto reason = sa->replay().check(seq)) return drop(*reason), false;
-  request = {.sa = sa,
-             .seq = seq,
-             .data = packet.data,
-             .size = packet.size,
-             .offset = static_cast<std::uint32_t>(ip->header_size())};
+  if (sa != last_) sa->prefetch();
+  last_ = sa;
+  // In place: a request that is put together elsewhere and copied costs more than all its fields.
+  new (&request) ipsec::DecapRequest{.sa = sa,
+                                     .seq = SeqNo(header->sequence_low()),
+                                     .data = packet.data,
+                                     .size = packet.size,
+                                     .offset = static_cast<std::uint32_t>(ip->header_size())};
   return true;
+}
+
+// The replay check. Returns how many are left.
+std::size_t InboundEngine::check(std::span<ipsec::DecapRequest> requests) {
+  std::size_t n = 0;
+  for (ipsec::DecapRequest& request : requests) {
+    request.seq = request.sa->full_sequence(static_cast<std::uint32_t>(request.seq.value()));
+    if (const auto reason = request.sa->replay().check(request.seq)) {
+      drop(*reason);
+    } else {
+      if (&requests[n] != &request) requests[n] = request;
+      ++n;
+    }
+  }
+  return n;
 }
 
 bool InboundEngine::finish(ipsec::DecapRequest& request, wire::Outgoing& out) {

@@ -20,7 +20,9 @@ class InboundEngine final : public Contender {
 
  private:
   std::size_t burst(std::span<const wire::Packet> packets);
-  bool take(const wire::Packet& packet, ipsec::DecapRequest& request);
+  void prefetch(const wire::Packet& packet);
+  bool find(const wire::Packet& packet, ipsec::DecapRequest& request);
+  std::size_t check(std::span<ipsec::DecapRequest> requests);
   bool finish(ipsec::DecapRequest& request, wire::Outgoing& out);
   void drop(Drop reason) { drops_.count(reason); }
 
@@ -32,6 +34,8 @@ class InboundEngine final : public Contender {
   std::vector<std::uint8_t> room_;  // the packets of a turn
   std::array<wire::Packet, kTurn> packets_;
   std::array<ipsec::DecapRequest, kBurst> requests_;
+  const ipsec::Sa* last_ = nullptr;
+  Spi asked_for_{};
   std::array<wire::Outgoing, kBurst> outgoing_;
   Counter decrypted_packets_, decrypted_bytes_;
 };

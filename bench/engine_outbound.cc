@@ -93,9 +93,26 @@ SeqNo OutboundEngine::next_number(SaId sa, std::size_t want) {
   return number;
 }
 
+// Step by step over the whole burst, each asking for what the next one reads.
+void OutboundEngine::find(std::span<const Input> packets, std::span<ipsec::Sa*> sas) {
+  for (const Input& packet : packets) sad_.prefetch_outbound(packet.tunnel);
+  for (std::size_t i = 0; i < packets.size(); ++i) {
+    sas[i] = sad_.find_outbound(packets[i].tunnel);
+    if (i == 0 || sas[i] != sas[i - 1]) sas[i]->prefetch();
+  }
+  for (std::size_t i = 0; i < packets.size(); ++i) {
+    if (i != 0 && sas[i] == sas[i - 1]) continue;
+    lessee_.prefetch_index(sas[i]->id());
+    transforms_->prefetch(*sas[i]);
+  }
+  for (std::size_t i = 0; i < packets.size(); ++i) {
+    if (i == 0 || sas[i] != sas[i - 1]) lessee_.prefetch(sas[i]->id());
+  }
+}
+
 std::size_t OutboundEngine::burst(std::span<const Input> packets) {
   std::array<ipsec::Sa*, kBurst> sas;
-  for (std::size_t i = 0; i < packets.size(); ++i) sas[i] = sad_.find_outbound(packets[i].tunnel);
+  find(packets, sas);
   std::size_t n = 0;
   std::uint8_t* out = train_.get();  // packets lie one behind the other, as in a train for the kernel
   for (std::size_t i = 0; i < packets.size(); ++i) {
@@ -105,7 +122,9 @@ std::size_t OutboundEngine::burst(std::span<const Input> packets) {
     }
     const SeqNo number = next_number(sas[i]->id(), same - i);
     if (number == SeqNo()) continue;
-    requests_[n] = {.sa = sas[i], .seq = number, .header = packets[i].bytes, .out = out, .ip_id = next_ip_id_++};
+    // In place: a request that is put together elsewhere and copied costs more than all its fields.
+    new (&requests_[n]) ipsec::EncapRequest{
+        .sa = sas[i], .seq = number, .header = packets[i].bytes, .out = out, .ip_id = next_ip_id_++};
     out += ipsec::encap_size(*sas[i], packets[i].bytes, packets[i].bytes.size());
     ++n;
   }

@@ -25,6 +25,7 @@ class OutboundEngine final : public Contender {
     ipsec::TunnelId tunnel;
     std::span<const std::uint8_t> bytes;
   };
+  void find(std::span<const Input> packets, std::span<ipsec::Sa*> sas);
   std::size_t burst(std::span<const Input> packets);
   [[nodiscard]] SeqNo next_number(SaId sa, std::size_t want);
   void fill(const ipsec::EncapRequest& request, wire::Outgoing& out);

@@ -45,6 +45,9 @@ struct Frame {
   std::uint8_t* data = nullptr;
   std::uint32_t size = 0;           // bytes, from the SPI to the end of the ICV
   std::uint32_t sequence_high = 0;  // with ESN: authenticated, not sent
+  /// seal() only: the text begins with these two pieces, which lie elsewhere; in `data` is only what follows them.
+  /// Encrypting from there to here costs less than copying first.
+  std::span<const std::uint8_t> first{}, second{};
 };
 
 /// Whether `size` bytes can be a Frame of this suite.
@@ -95,6 +98,7 @@ class Engine {
   void expand(Suite suite, std::span<const std::uint8_t> key, Esn esn, CipherContext& context);
 
   /// Encrypts each text and writes each ICV. The IV is the caller's, already in place. At most kBurstMax frames.
+  /// CHECKs that the pieces of a text are not longer than it.
   virtual void seal(std::span<const Frame> frames) = 0;
 
   /// Verifies each ICV (compared in constant time) and decrypts. Bit i: frame i is authentic, its text is plain

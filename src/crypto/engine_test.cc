@@ -184,6 +184,85 @@ TEST_P(Refuses, ForgedFramesAmongGoodOnes) {
   });
 }
 
+// Whoever shares lanes, managers and scratch memory in a burst: each packet is what it is alone, on the other
+// backend.
+TEST(Engine, BackendsAgreeOnMixedBursts) {
+  const auto mb = engine_of(Backend::kIpsecMb);
+  const auto openssl = engine_of(Backend::kOpenssl);
+  for (std::uint64_t seed = 0; seed < 60; ++seed) {
+    SeededRng rng(seed);
+    std::vector<OwnedContext> contexts;
+    std::vector<Bytes> a, b;
+    std::vector<Frame> of_mb, of_openssl;
+    for (std::size_t i = 0; i < kBurstMax; ++i) {
+      const Suite suite = kEspSuites[rng.next() % kEspSuites.size()];
+      const Esn esn = rng.next() % 2 == 0 ? Esn::kYes : Esn::kNo;
+      const Bytes key = random_bytes(rng, sizes(suite).key);
+      contexts.push_back(context_of(*mb, suite, key, esn));
+      contexts.push_back(context_of(*openssl, suite, key, esn));
+      a.push_back(random_bytes(rng, fixed_size(suite) + sizes(suite).block * (1 + rng.next() % 120)));
+    }
+    b = a;
+    for (std::size_t i = 0; i < kBurstMax; ++i) {
+      of_mb.push_back(frame_of(*contexts[2 * i], a[i], 9));
+      of_openssl.push_back(frame_of(*contexts[2 * i + 1], b[i], 9));
+    }
+    mb->seal(of_mb);
+    openssl->seal(of_openssl);
+    for (std::size_t i = 0; i < kBurstMax; ++i)
+      ASSERT_EQ(a[i], b[i]) << sizes(contexts[2 * i]->suite()).name << ' ' << seed;
+    ASSERT_EQ(mb->open(of_mb), ~std::uint64_t{0});
+    ASSERT_EQ(openssl->open(of_openssl), ~std::uint64_t{0});
+    ASSERT_EQ(a.size(), b.size());
+  }
+}
+
+// A text whose beginning lies elsewhere is sealed like one that is whole, and what lies elsewhere stays as it is.
+TEST(Engine, SealsTextsInPieces) {
+  SeededRng rng(8);
+  for (const Suite suite : kEspSuites) {
+    for (const Backend backend : {Backend::kIpsecMb, Backend::kOpenssl}) {
+      const auto engine = engine_of(backend);
+      const auto context = context_of(*engine, suite, random_bytes(rng, sizes(suite).key), Esn::kYes);
+      for (const std::size_t text : {16u, 64u, 496u, 512u, 528u, 1424u, 2000u}) {
+        for (const std::size_t rest : {0u, 2u, 5u, 16u}) {
+          for (const std::size_t cut : {0u, 1u, 13u, 16u, 40u, 255u, 512u, 2000u}) {
+            const Bytes plain = random_bytes(rng, fixed_size(suite) + text);
+            Bytes whole = plain;
+            const Frame one = frame_of(*context, whole, 3);
+            engine->seal({&one, 1});
+            const auto begin = plain.begin() + 8 + static_cast<std::ptrdiff_t>(sizes(suite).iv);
+            const Bytes elsewhere(begin, begin + static_cast<std::ptrdiff_t>(text - rest));
+            const Bytes before = elsewhere;
+            Bytes cut_up = plain;
+            std::fill_n(cut_up.begin() + (begin - plain.begin()), elsewhere.size(), std::uint8_t{0xee});
+            Frame pieces = frame_of(*context, cut_up, 3);
+            pieces.first = std::span(elsewhere).first(std::min(cut, elsewhere.size()));
+            pieces.second = std::span(elsewhere).subspan(pieces.first.size());
+            engine->seal({&pieces, 1});
+            ASSERT_EQ(cut_up, whole) << sizes(suite).name << ' ' << text << ' ' << rest << ' ' << cut;
+            ASSERT_EQ(elsewhere, before);
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST(EngineDeathTest, PiecesLongerThanTheText) {
+  SeededRng rng(9);
+  for (const Backend backend : {Backend::kIpsecMb, Backend::kOpenssl}) {
+    const auto engine = engine_of(backend);
+    const Suite suite = Suite::kAesGcm128Icv16;
+    const auto context = context_of(*engine, suite, random_bytes(rng, sizes(suite).key), Esn::kNo);
+    Bytes bytes = random_bytes(rng, fixed_size(suite) + 64);
+    const Bytes elsewhere(65);
+    Frame frame = frame_of(*context, bytes, 0);
+    frame.first = elsewhere;
+    EXPECT_DEATH(engine->seal({&frame, 1}), "fits_in_pieces");
+  }
+}
+
 TEST(Engine, PeeksAMixedBurst) {
   SeededRng rng(5);
   const auto engine = engine_of(Backend::kIpsecMb);

@@ -40,6 +40,21 @@ inline bool fits(const Frame& frame) {
   return frame.size > fixed && ((frame.size - fixed) & (context.block() - 1)) == 0;
 }
 
+inline std::size_t size_of_pieces(const Frame& frame) { return frame.first.size() + frame.second.size(); }
+
+/// fits(), and so do the pieces of the text: what seal() demands.
+inline bool fits_in_pieces(const Frame& frame) {
+  const std::size_t fixed = kEspHeader + frame.context->iv_size() + frame.context->icv_size();
+  return fits(frame) && size_of_pieces(frame) <= frame.size - fixed;
+}
+
+/// Copies the pieces of the text, if there are any, to where they belong.
+inline void gather(const Frame& frame) {
+  std::uint8_t* text = frame.data + kEspHeader + frame.context->iv_size();
+  if (!frame.first.empty()) std::memcpy(text, frame.first.data(), frame.first.size());
+  if (!frame.second.empty()) std::memcpy(text + frame.first.size(), frame.second.data(), frame.second.size());
+}
+
 inline void write_be32(std::uint8_t* out, std::uint32_t value) {
   const Be<std::uint32_t> be(value);
   std::memcpy(out, &be, sizeof be);

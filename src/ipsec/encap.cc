@@ -6,6 +6,7 @@
 #include "base/check.h"
 #include "ipsec/ah.h"
 #include "ipsec/ecn.h"
+#include "ipsec/outer_header.h"
 #include "ipsec/sizes.h"
 #include "ipsec/transforms.h"
 #include "wire/ah.h"
@@ -91,6 +92,7 @@ void write_outer(const EncapRequest& request, const Plan& plan) {
                               .id = request.ip_id,
                               .traffic_class = request.traffic_class,
                               .dont_fragment = outer_dont_fragment(request)};
+  if (sa.local().is_v4()) return write_outer_v4(request.out, fields, request.size);
   wire::build_ip({request.out, plan.head}, fields, request.size - plan.head);
 }
 
@@ -121,10 +123,10 @@ void write_ah(std::uint8_t* at, const EncapRequest& request, std::uint8_t next) 
   std::memset(at + sizeof ah, 0, sa.shape().ah - sizeof ah);
 }
 
+// SPI and sequence number, in one store.
 void write_esp(std::uint8_t* at, Spi spi, SeqNo seq) {
-  wire::EspHeader header;
-  header.spi_be = Be<std::uint32_t>(spi.value());
-  header.sequence_be = Be<std::uint32_t>(static_cast<std::uint32_t>(seq.value()));
+  const Be<std::uint64_t> header(std::uint64_t{spi.value()} << 32 | (seq.value() & 0xffff'ffff));
+  static_assert(sizeof header == sizeof(wire::EspHeader));
   std::memcpy(at, &header, sizeof header);
 }
 
@@ -144,7 +146,8 @@ bool Transforms::next_iv(Sa& sa, std::size_t size, std::uint8_t* out) {
   return true;
 }
 
-std::optional<Drop> Transforms::lay_out(EncapRequest& request, std::size_t index) {
+// All of the packet but what has to be encrypted, which `frame` says where to find.
+std::optional<Drop> Transforms::lay_out(EncapRequest& request, std::size_t index, crypto::Frame& frame) {
   Sa& sa = *request.sa;
   const Shape& shape = sa.shape();
   // 3.3.3 Sequence number: 64 bits with ESN, else it must not cycle.
@@ -171,9 +174,14 @@ std::optional<Drop> Transforms::lay_out(EncapRequest& request, std::size_t index
     text += wire::kEspHeaderSize + shape.esp_iv;
   }
   // 3.3.2 step 1: encapsulate; step 2: add padding.
-  copy(text, plan.first);
-  copy(text + plan.first.size(), plan.second);
-  if (shape.has_esp()) write_trailer(text + plan.text(), padding_of(shape, plan.text()), plan.next);
+  if (shape.has_esp()) {
+    frame.first = plan.first;
+    frame.second = plan.second;
+    write_trailer(text + plan.text(), padding_of(shape, plan.text()), plan.next);
+  } else {
+    copy(text, plan.first);
+    copy(text + plan.first.size(), plan.second);
+  }
 
   const std::uint8_t inner_class = inner_traffic_class(request.header);
   request.traffic_class = inner_class;
@@ -193,16 +201,19 @@ void Transforms::encap(std::span<EncapRequest> burst) {
   std::uint64_t to_sign = 0;
   for (std::size_t i = 0; i < burst.size(); ++i) {
     EncapRequest& request = burst[i];
-    request.drop = lay_out(request, i);
+    crypto::Frame& frame = frames_[n];
+    request.drop = lay_out(request, i, frame);
     if (request.drop) continue;
     Sa& sa = *request.sa;
     if (sa.shape().has_ah()) to_sign |= std::uint64_t{1} << i;
     if (!sa.shape().has_esp()) continue;
     const std::size_t at = head_[i] + std::size_t{sa.shape().ah};
-    frames_[n++] = {.context = &keys_->get(sa.esp_key()),
-                    .data = request.out + at,
-                    .size = static_cast<std::uint32_t>(request.size - at),
-                    .sequence_high = static_cast<std::uint32_t>(request.seq.value() >> 32)};
+    // Field by field: a frame that is put together elsewhere and copied costs more.
+    frame.context = &keys_->get(sa.esp_key());
+    frame.data = request.out + at;
+    frame.size = static_cast<std::uint32_t>(request.size - at);
+    frame.sequence_high = static_cast<std::uint32_t>(request.seq.value() >> 32);
+    ++n;
   }
   // 3.3.2 step 3: encrypt and compute the ICV.
   engine_->seal(std::span(frames_).first(n));

@@ -2,15 +2,11 @@
 #include "ipsec/iv.h"
 
 #include <algorithm>
-#include <cstring>
 
-#include "base/byte_order.h"
 #include "base/check.h"
 
 namespace testudo::ipsec {
 namespace {
-
-constexpr std::uint64_t kCounterEnd = std::uint64_t{1} << kIvCounterBits;
 
 std::uint32_t epoch_half(SaId sa) { return static_cast<std::uint32_t>(sa.value() >> 32); }
 
@@ -18,14 +14,7 @@ std::uint32_t epoch_half(SaId sa) { return static_cast<std::uint32_t>(sa.value()
 
 IvCounter::IvCounter(std::uint32_t incarnation, std::uint64_t first, SaId sa)
     : counter_(first), sa_(sa), incarnation_(incarnation & ((1u << kIncarnationBits) - 1)) {
-  CHECK(incarnation >> kIncarnationBits == 0 && first <= kCounterEnd);
-}
-
-bool IvCounter::next(std::span<std::uint8_t, 8> out) {
-  if (counter_ == kCounterEnd) return false;
-  const Be<std::uint64_t> iv(std::uint64_t{incarnation_} << kIvCounterBits | counter_++);
-  std::memcpy(out.data(), &iv, sizeof iv);
-  return true;
+  CHECK(incarnation >> kIncarnationBits == 0 && first <= kEnd);
 }
 
 IvHandle::~IvHandle() {

@@ -16,10 +16,12 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <span>
 #include <utility>
 #include <vector>
 
+#include "base/byte_order.h"
 #include "base/strong.h"
 
 namespace testudo::ipsec {
@@ -33,13 +35,19 @@ class IvCounter {
   IvCounter(const IvCounter&) = delete;
   IvCounter& operator=(const IvCounter&) = delete;
   /// Writes the next IV. False, and nothing written, for ever after 2^40 of them.
-  [[nodiscard]] bool next(std::span<std::uint8_t, 8> out);
+  [[nodiscard]] bool next(std::span<std::uint8_t, 8> out) {
+    if (counter_ == kEnd) return false;
+    const Be<std::uint64_t> iv(std::uint64_t{incarnation_} << kIvCounterBits | counter_++);
+    std::memcpy(out.data(), &iv, sizeof iv);
+    return true;
+  }
   /// How far it has come: no IV from here on has been given out.
   [[nodiscard]] std::uint64_t position() const { return counter_; }
 
  private:
   friend class IvHandle;
   friend class IvSpace;
+  static constexpr std::uint64_t kEnd = std::uint64_t{1} << kIvCounterBits;
   std::uint64_t counter_;  // the next one
   SaId sa_;
   std::uint32_t incarnation_ : kIncarnationBits;

@@ -8,6 +8,7 @@
 #include <string>
 
 #include "ipsec/ecn.h"
+#include "ipsec/outer_header.h"
 #include "ipsec/packet_for_test.h"
 #include "ipsec/sa_for_test.h"
 
@@ -249,6 +250,25 @@ TEST(Modes, TransportInsertsBehindHeadersThatAreReadOnTheWay) {
   const DecapRequest got6 = six.open(packet6);
   ASSERT_FALSE(got6.drop.has_value());
   EXPECT_EQ(Bytes(got6.inner.begin(), got6.inner.end()), inner6);
+}
+
+TEST(OuterHeader, IsWhatTheGeneralBuilderWrites) {
+  SeededRng rng(5);
+  for (int i = 0; i < 20'000; ++i) {
+    const std::uint64_t a = rng.next(), b = rng.next();
+    wire::IpFields fields{.source = IpAddress(static_cast<std::uint32_t>(a)),
+                          .destination = IpAddress(static_cast<std::uint32_t>(a >> 32)),
+                          .protocol = static_cast<std::uint8_t>(b),
+                          .id = static_cast<std::uint16_t>(b >> 8),
+                          .traffic_class = static_cast<std::uint8_t>(b >> 24),
+                          .dont_fragment = (b >> 32 & 1) != 0,
+                          .hop_limit = static_cast<std::uint8_t>(b >> 40)};
+    const std::size_t size = 20 + (b >> 48) % (0x10000 - 20);
+    std::array<std::uint8_t, 20> expected, got;
+    wire::build_ip(expected, fields, size - 20);
+    write_outer_v4(got.data(), fields, size);
+    ASSERT_EQ(got, expected) << i;
+  }
 }
 
 }  // namespace

@@ -33,39 +33,4 @@ ReplayWindow::~ReplayWindow() {
   if (mask_ >= kInside) delete[] outside_;
 }
 
-std::optional<Drop> ReplayWindow::check(SeqNo seq) const {
-  const std::uint64_t n = seq.value();
-  if (n > newest_) return std::nullopt;
-  if (n == 0) return Drop::kReplay;
-  if (newest_ - n >= size_) return Drop::kReplayTooOld;
-  if ((word_of(n) >> (n % 64) & 1) != 0) return Drop::kReplay;
-  return std::nullopt;
-}
-
-void ReplayWindow::commit(SeqNo seq) {
-  const std::uint64_t n = seq.value();
-  if (n > newest_) {
-    // Words that the window enters hold what was a whole ring ago.
-    const std::uint64_t entered = std::min<std::uint64_t>(n / 64 - newest_ / 64, std::uint64_t{mask_} + 1);
-    for (std::uint64_t i = 0; i < entered; ++i) words()[(n / 64 - i) & mask_] = 0;
-    newest_ = n;
-  } else if (newest_ - n >= size_) {
-    return;
-  }
-  word_of(n) |= std::uint64_t{1} << (n % 64);
-}
-
-SeqNo infer_sequence(SeqNo newest, std::uint32_t window_size, std::uint32_t low) {
-  const auto newest_low = static_cast<std::uint32_t>(newest.value());
-  std::uint64_t high = newest.value() >> 32;
-  // Wraps below zero in case B, as the RFC means it.
-  const std::uint32_t bottom_low = newest_low - window_size + 1;
-  if (newest_low >= window_size - 1) {  // case A: the window lies in one subspace
-    if (low < bottom_low) ++high;
-  } else {  // case B: the window spans two
-    if (low >= bottom_low && high > 0) --high;
-  }
-  return SeqNo(high << 32 | low);
-}
-
 }  // namespace testudo::ipsec

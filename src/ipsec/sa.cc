@@ -129,10 +129,6 @@ SaParameters Sa::parameters() const {
   return p;
 }
 
-SeqNo Sa::full_sequence(std::uint32_t low) const {
-  return esn_ ? infer_sequence(replay_.newest(), replay_.size(), low) : SeqNo(low);
-}
-
 Lifesize Sa::unreported() const {
   return {.bytes = totals_.bytes.value() - reported_.bytes, .packets = totals_.packets.value() - reported_.packets};
 }

@@ -81,7 +81,9 @@ class alignas(64) Sa {
   /// Inbound only.
   [[nodiscard]] ReplayWindow& replay() { return replay_; }
   /// Inbound only. The full number of a packet from the 32 bits in its header.
-  [[nodiscard]] SeqNo full_sequence(std::uint32_t low) const;
+  [[nodiscard]] SeqNo full_sequence(std::uint32_t low) const {
+    return esn_ ? infer_sequence(replay_.newest(), replay_.size(), low) : SeqNo(low);
+  }
 
   /// Whoever sends a packet, or commits the number of one that is authentic, says so, once: replayed and forged
   /// packets age nothing (spec D1, E4).

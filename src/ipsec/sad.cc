@@ -33,6 +33,7 @@ std::unique_ptr<Sa> Sad::remove(SaId id) {
   by_id_.erase(known);
   if (sa->inbound()) {
     inbound_.erase(sa.get());
+    last_found_ = nullptr;
   } else {
     Sa** link = &outbound_[sa->tunnel().value()];
     while (*link != sa.get()) link = &(*link)->older_;  // a tunnel has few
@@ -54,15 +55,6 @@ std::unique_ptr<Sa> Sad::move(SaId id, const Path& path) {
   std::unique_ptr<Sa> displaced = same == inbound_.end() ? nullptr : remove((*same)->id());
   CHECK(inbound_.insert(sa).second);
   return displaced;
-}
-
-Sa* Sad::find_inbound(Spi spi, Protocol protocol, IpAddress remote, IpAddress local) const {
-  const auto found = inbound_.find(InboundKey{spi, protocol, remote, local});
-  return found == inbound_.end() ? nullptr : *found;
-}
-
-Sa* Sad::find_outbound(TunnelId tunnel) const {
-  return tunnel.value() < outbound_.size() ? outbound_[tunnel.value()] : nullptr;
 }
 
 Sa* Sad::find(SaId id) const {

@@ -44,13 +44,24 @@ class Sad {
   /// Null: none. `remote`: source address of the outer header, `local`: its destination, the DVIPA. An SA with UDP
   /// encapsulation is found by SPI and `local` alone: a NAT may give the peer another address and port at any time
   /// (RFC 4301 section 4.1: the SPI alone is enough for a receiver that chose it).
-  [[nodiscard]] Sa* find_inbound(Spi spi, Protocol protocol, IpAddress remote, IpAddress local) const;
+  [[nodiscard]] Sa* find_inbound(Spi spi, Protocol protocol, IpAddress remote, IpAddress local) const {
+    const InboundKey key{spi, protocol, remote, local};
+    if (last_found_ != nullptr && InboundEqual{}(last_found_, key)) return last_found_;
+    const auto found = inbound_.find(key);
+    return found == inbound_.end() ? nullptr : last_found_ = *found;
+  }
   /// The outbound SA of this tunnel that was installed last and not removed (make before break). Null: none.
-  [[nodiscard]] Sa* find_outbound(TunnelId tunnel) const;
+  [[nodiscard]] Sa* find_outbound(TunnelId tunnel) const {
+    return tunnel.value() < outbound_.size() ? outbound_[tunnel.value()] : nullptr;
+  }
   [[nodiscard]] Sa* find(SaId id) const;
 
   /// Asks the CPU for the part of the index that find_inbound() will read. Only a hint.
   void prefetch_inbound(Spi spi, IpAddress local) const { inbound_.prefetch(InboundKey{spi, {}, {}, local}); }
+  /// The same for find_outbound().
+  void prefetch_outbound(TunnelId tunnel) const {
+    if (tunnel.value() < outbound_.size()) __builtin_prefetch(&outbound_[tunnel.value()]);
+  }
 
   [[nodiscard]] std::size_t size() const { return by_id_.size(); }
   /// f(Sa&), in no order; f installs and removes none.
@@ -97,6 +108,7 @@ class Sad {
   // Sets of pointers: the keys lie in the SAs, which a look-up reads anyway.
   absl::flat_hash_set<Sa*, IdHash, IdEqual> by_id_;  // owned
   absl::flat_hash_set<Sa*, InboundHash, InboundEqual> inbound_;
+  mutable Sa* last_found_ = nullptr;  // in inbound_: packets of one SA often come together
   std::vector<Sa*> outbound_;  // by TunnelId: the newest one, from which Sa::older_ leads on
 };
 

@@ -4,16 +4,11 @@
 #include <utility>
 
 #include "base/check.h"
-#include "ipsec/sizes.h"
 #include "wire/ip.h"
 
 namespace testudo::ipsec {
 
-std::size_t encap_size(const Sa& sa, std::span<const std::uint8_t> header, std::size_t size) {
-  if (!sa.transport()) {
-    const std::size_t head = sa.udp_encapsulation() ? 0 : wire::ip_header_size(sa.local());
-    return head + protected_size(sa.shape(), size);
-  }
+std::size_t encap_size_transport(const Sa& sa, std::span<const std::uint8_t> header, std::size_t size) {
   const auto ip = wire::parse_ip_prefix(header).view;
   const std::size_t head = ip ? ip->protect_offset() : 0;  // encapsulation will refuse what is no packet
   return (sa.udp_encapsulation() ? 0 : head) + protected_size(sa.shape(), size - head);

@@ -39,6 +39,7 @@
 #include "crypto/random_stream.h"
 #include "ipsec/peek.h"
 #include "ipsec/sa.h"
+#include "ipsec/sizes.h"
 
 namespace testudo::ipsec {
 
@@ -98,9 +99,14 @@ struct DecapRequest {
   return offset == 0 && sa.transport();
 }
 
+[[nodiscard]] std::size_t encap_size_transport(const Sa& sa, std::span<const std::uint8_t> header,
+                                               std::size_t size);
 /// Bytes of what encapsulation makes of an IP packet of `size` bytes that begins with `header` (whole headers; only
 /// looked at in transport mode): the size of the outer IP packet, or with UDP encapsulation of what is in UDP.
-[[nodiscard]] std::size_t encap_size(const Sa& sa, std::span<const std::uint8_t> header, std::size_t size);
+[[nodiscard]] inline std::size_t encap_size(const Sa& sa, std::span<const std::uint8_t> header, std::size_t size) {
+  if (sa.transport()) return encap_size_transport(sa, header, size);
+  return (sa.udp_encapsulation() ? 0 : wire::ip_header_size(sa.local())) + protected_size(sa.shape(), size);
+}
 
 /// The largest packet whose outer packet, UDP and IP header included, is not larger than `mtu` bytes; 0: none is.
 /// In transport mode, for headers before AH and ESP of `head` bytes; 0: those of an IP header without options.
@@ -149,7 +155,7 @@ class Transforms {
   void look_again(std::span<const PeekRequest> requests, std::span<Peeked> peeked, const Looks& first,
                   Looks& second);
   // encap.cc
-  [[nodiscard]] std::optional<Drop> lay_out(EncapRequest& request, std::size_t index);
+  [[nodiscard]] std::optional<Drop> lay_out(EncapRequest& request, std::size_t index, crypto::Frame& frame);
   // authenticate.cc: `members`: bit i is burst[i]
   [[nodiscard]] std::optional<Drop> set_aside(Sa& sa, std::uint8_t* packet, std::size_t size, std::size_t head,
                                               SeqNo seq, std::size_t index, crypto::AuthFrame& frame);

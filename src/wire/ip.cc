@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 #include "base/check.h"
 
@@ -12,7 +13,7 @@ namespace testudo::wire {
 /// missing.
 struct IpWalk {
   std::span<const std::uint8_t> bytes;
-  IpView view;
+  IpView& view;
   std::size_t needed = 0;
 
   bool run() {
@@ -104,16 +105,22 @@ struct IpWalk {
   }
 };
 
+// Views are filled where they are returned: a copy of what was written a moment ago makes the CPU wait.
+
 std::optional<IpView> parse_ip(std::span<const std::uint8_t> bytes) {
-  IpWalk walk{bytes, {}, 0};
-  if (!walk.run() || walk.view.total_size() > bytes.size()) return std::nullopt;
-  return walk.view;
+  std::optional<IpView> view(std::in_place);
+  IpWalk walk{bytes, *view, 0};
+  if (!walk.run() || view->total_size() > bytes.size()) view.reset();
+  return view;
 }
 
 IpPrefixView parse_ip_prefix(std::span<const std::uint8_t> bytes) {
-  IpWalk walk{bytes, {}, 0};
-  if (walk.run()) return {.view = walk.view};
-  return {.view = std::nullopt, .needed = walk.needed};
+  IpPrefixView prefix{.view = std::optional<IpView>(std::in_place)};
+  IpWalk walk{bytes, *prefix.view, 0};
+  if (walk.run()) return prefix;
+  prefix.view.reset();
+  prefix.needed = walk.needed;
+  return prefix;
 }
 
 namespace {

@@ -15,7 +15,7 @@ class Gcm {
  public:
   explicit Gcm(const IMB_MGR& mgr);
 
-  /// `work`: in locked memory.
+  /// `work`: in locked memory. The text may be in pieces.
   void seal(const Frame& frame, gcm_context_data& work) const;
   [[nodiscard]] bool open(const Frame& frame, gcm_context_data& work) const;
 
@@ -30,8 +30,16 @@ class Gcm {
     aes_gmac_update_t update;
     aes_gmac_finalize_t finalize;
   };
+  struct Pieces {
+    aes_gcm_init_t init;
+    aes_gcm_enc_dec_update_t update;
+    aes_gcm_enc_dec_finalize_t finalize;
+  };
+  void seal_pieces(const Frame& frame, gcm_context_data& work) const;
+
   // By key_index().
   std::array<aes_gcm_enc_dec_t, 3> encrypt_, decrypt_;
+  std::array<Pieces, 3> pieces_;
   std::array<Gmac, 3> gmac_;
 };
 

@@ -24,8 +24,8 @@ struct JobScratch {
 
 class Jobs {
  public:
-  /// `sha`: for suites with HMAC-SHA1 or HMAC-SHA256; may be the same as `mgr`.
-  Jobs(IMB_MGR& mgr, IMB_MGR& sha, JobScratch& scratch) : mgr_(mgr), sha_(sha), scratch_(scratch) {}
+  /// `sse`: the library's SSE flavour, where that is the faster one; may be the same as `mgr`.
+  Jobs(IMB_MGR& mgr, IMB_MGR& sse, JobScratch& scratch) : mgr_(mgr), sse_(sse), scratch_(scratch) {}
 
   /// The i-th frame of the burst. Its computed ICV is in the scratch after finish().
   void submit(const Frame& frame, std::size_t i, IMB_CIPHER_DIRECTION direction);
@@ -38,9 +38,10 @@ class Jobs {
   void describe_ccm(IMB_JOB& job, const Frame& frame, const FrameParts& parts, JobScratch::Item& item);
   void describe_chacha(IMB_JOB& job, const Frame& frame, const FrameParts& parts, JobScratch::Item& item);
   [[nodiscard]] IMB_MGR& manager_of(Integrity integrity) const;
+  [[nodiscard]] IMB_MGR& manager_of(const Frame& frame) const;
 
   IMB_MGR& mgr_;
-  IMB_MGR& sha_;
+  IMB_MGR& sse_;
   JobScratch& scratch_;
 };
 

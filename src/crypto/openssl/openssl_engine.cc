@@ -27,6 +27,8 @@ class OpensslEngine final : public Engine {
     CHECK(frames.size() <= kBurstMax);
     for (const Frame& frame : frames) {
       check(frame);
+      CHECK(fits_in_pieces(frame));
+      gather(frame);
       is_aead(frame.context->suite()) ? seal_aead(frame) : seal_chained(frame);
     }
   }
