@@ -23,23 +23,25 @@ std::uint8_t* bytes_of(const DecapRequest& request) {
   return decap_needs_out(*request.sa, request.offset) ? request.out + kRestoredHeader : request.out;
 }
 
+// What is authenticated or handed on must be right to the last byte.
+[[gnu::noinline]] std::optional<Drop> check_whole_head(const DecapRequest& request) {
+  const auto ip = wire::parse_ip_prefix({request.data, request.size}).view;
+  const bool right = ip && ip->total_size() == request.size && ip->header_size() == request.offset &&
+                     ip->protocol() == static_cast<std::uint8_t>(request.sa->protocol());
+  return right ? std::nullopt : std::optional(Drop::kMalformed);
+}
+
 // The headers before AH and ESP are whole, and say the packet's size.
 std::optional<Drop> check_head(const DecapRequest& request) {
   const Sa& sa = *request.sa;
   if (request.offset == 0) return sa.shape().has_ah() ? std::optional(Drop::kMalformed) : std::nullopt;
   const std::size_t fixed = wire::ip_header_size(sa.local());
   if (request.offset > request.size || request.offset < fixed) return Drop::kTruncated;
-  const std::span<const std::uint8_t> head(request.data, request.offset);
-  if (head[0] >> 4 != (sa.local().is_v4() ? 4 : 6)) return Drop::kMalformed;
-  // Only what is authenticated or handed on must be right to the last byte.
-  if (!sa.transport() && !sa.shape().has_ah()) return std::nullopt;
-  const auto ip = wire::parse_ip_prefix({request.data, request.size}).view;
-  const bool right = ip && ip->total_size() == request.size && ip->header_size() == request.offset &&
-                     ip->protocol() == static_cast<std::uint8_t>(sa.protocol());
-  return right ? std::nullopt : std::optional(Drop::kMalformed);
+  if (request.data[0] >> 4 != (sa.local().is_v4() ? 4 : 6)) return Drop::kMalformed;
+  return sa.transport() || sa.shape().has_ah() ? check_whole_head(request) : std::nullopt;
 }
 
-std::optional<Drop> check_ah(const DecapRequest& request) {
+[[gnu::noinline]] std::optional<Drop> check_ah(const DecapRequest& request) {
   const Sa& sa = *request.sa;
   const std::size_t here = request.size - request.offset;
   if (here < sa.shape().ah) return Drop::kTruncated;
@@ -132,7 +134,8 @@ std::optional<Drop> take_inner(DecapRequest& request, const Content& content, st
   return std::nullopt;
 }
 
-std::optional<Drop> restore_packet(DecapRequest& request, const Content& content, std::uint8_t* bytes) {
+[[gnu::noinline]] std::optional<Drop> restore_packet(DecapRequest& request, const Content& content,
+                                                     std::uint8_t* bytes) {
   if (is_ip(content.next)) return Drop::kWrongMode;
   std::span<std::uint8_t> text(content.data, content.size);
   if (request.offset != 0) {
