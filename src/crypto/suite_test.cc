@@ -43,6 +43,14 @@ TEST(Suite, NothingElseExists) {
   EXPECT_FALSE(suite_of_number(static_cast<std::uint32_t>(internal::kCiphers.size()) << 8));
 }
 
+// Comparing them counts on it (crypto/frame_parts.h).
+TEST(Suite, IcvsHaveAtLeast8BytesAndAtMostIcvMax) {
+  for (const Suite suite : all_suites()) {
+    EXPECT_GE(sizes(suite).icv, 8u) << sizes(suite).name;
+    EXPECT_LE(sizes(suite).icv, kIcvMax) << sizes(suite).name;
+  }
+}
+
 TEST(Suite, NamesAndNumbersLeadBack) {
   for (const Suite suite : all_suites()) {
     EXPECT_EQ(suite_of(sizes(suite).name), suite);

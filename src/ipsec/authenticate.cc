@@ -101,7 +101,7 @@ std::uint64_t Transforms::verify(std::span<DecapRequest> burst, std::uint64_t me
     const auto i = static_cast<std::size_t>(std::countr_zero(members));
     DecapRequest& request = burst[i];
     std::uint8_t* packet = request.out != nullptr ? request.out : request.data;
-    request.drop = set_aside(*request.sa, packet, request.size, head_[i], request.seq, i, auth_frames_[n]);
+    request.drop = set_aside(*request.sa, packet, request.size, request.offset, request.seq, i, auth_frames_[n]);
     if (!request.drop) request_of[n++] = static_cast<std::uint8_t>(i);
   }
   std::uint64_t good = 0;
@@ -113,7 +113,7 @@ std::uint64_t Transforms::verify(std::span<DecapRequest> burst, std::uint64_t me
   });
   for (std::size_t k = 0; k < n; ++k) {
     const std::size_t i = request_of[k];
-    put_back(burst[i].out != nullptr ? burst[i].out : burst[i].data, head_[i], i);
+    put_back(burst[i].out != nullptr ? burst[i].out : burst[i].data, burst[i].offset, i);
     if ((good >> i & 1) == 0) burst[i].drop = Drop::kBadIcv;
   }
   return good;

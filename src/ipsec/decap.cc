@@ -35,9 +35,10 @@ std::uint8_t* bytes_of(const DecapRequest& request) {
 std::optional<Drop> check_head(const DecapRequest& request) {
   const Sa& sa = *request.sa;
   if (request.offset == 0) return sa.shape().has_ah() ? std::optional(Drop::kMalformed) : std::nullopt;
-  const std::size_t fixed = wire::ip_header_size(sa.local());
+  const bool v4 = sa.local().is_v4();
+  const std::size_t fixed = v4 ? wire::kIpv4HeaderSize : wire::kIpv6HeaderSize;
   if (request.offset > request.size || request.offset < fixed) return Drop::kTruncated;
-  if (request.data[0] >> 4 != (sa.local().is_v4() ? 4 : 6)) return Drop::kMalformed;
+  if (request.data[0] >> 4 != (v4 ? 4 : 6)) return Drop::kMalformed;
   return sa.transport() || sa.shape().has_ah() ? check_whole_head(request) : std::nullopt;
 }
 
@@ -160,7 +161,7 @@ std::optional<Drop> take_inner(DecapRequest& request, const Content& content, st
 
 }  // namespace
 
-std::optional<Drop> Transforms::place(DecapRequest& request, std::size_t index) {
+std::optional<Drop> Transforms::place(const DecapRequest& request) {
   const Sa& sa = *request.sa;
   CHECK(request.out != nullptr || !decap_needs_out(sa, request.offset));
   if (!sa.esn() && request.seq.value() >> 32 != 0) return Drop::kMalformed;
@@ -172,75 +173,73 @@ std::optional<Drop> Transforms::place(DecapRequest& request, std::size_t index) 
   if (sa.shape().has_esp()) {
     if (const auto drop = check_esp(request, sa.esp_spi(), at)) return drop;
   }
-  head_[index] = static_cast<std::uint16_t>(request.offset);
   if (request.out != nullptr) std::memcpy(bytes_of(request), request.data, request.size);
   return std::nullopt;
 }
 
-std::uint64_t Transforms::open(std::span<DecapRequest> burst, std::uint64_t members) {
-  std::array<std::uint8_t, crypto::kBurstMax> request_of;
-  std::size_t n = 0;
-  for (std::uint64_t rest = members; rest != 0; rest &= rest - 1) {
-    const auto i = static_cast<std::size_t>(std::countr_zero(rest));
-    Sa& sa = *burst[i].sa;
-    const std::size_t at = head_[i] + std::size_t{sa.shape().ah};
-    crypto::Frame& frame = frames_[n];
-    frame.context = &keys_->get(sa.esp_key());
-    frame.data = bytes_of(burst[i]) + at;
-    frame.size = static_cast<std::uint32_t>(burst[i].size - at);
-    frame.sequence_high = static_cast<std::uint32_t>(burst[i].seq.value() >> 32);
-    request_of[n++] = static_cast<std::uint8_t>(i);
-  }
-  const std::uint64_t authentic = engine_->open(std::span(frames_).first(n));
-  std::uint64_t good = 0;
-  for (std::size_t k = 0; k < n; ++k) {
-    if ((authentic >> k & 1) != 0) {
-      good |= std::uint64_t{1} << request_of[k];
-    } else {
-      burst[request_of[k]].drop = Drop::kBadIcv;
-    }
-  }
-  return good;
+void Transforms::add_frame(const DecapRequest& request, std::size_t index) {
+  Sa& sa = *request.sa;
+  const std::size_t at = request.offset + std::size_t{sa.shape().ah};
+  crypto::Frame& frame = frames_[frames_count_];
+  frame.context = &keys_->get(sa.esp_key());
+  frame.data = bytes_of(request) + at;
+  frame.size = static_cast<std::uint32_t>(request.size - at);
+  frame.sequence_high = static_cast<std::uint32_t>(request.seq.value() >> 32);
+  request_of_[frames_count_++] = static_cast<std::uint8_t>(index);
 }
 
-void Transforms::finish(DecapRequest& request, std::size_t index) const {
+void Transforms::finish(DecapRequest& request) const {
   const Shape& shape = request.sa->shape();
   std::uint8_t* bytes = bytes_of(request);
-  const std::size_t at = head_[index] + std::size_t{shape.ah};
+  const std::size_t at = request.offset + std::size_t{shape.ah};
   request.authentic = true;
   Content content{.data = bytes + at, .size = request.size - at, .next = 0};
   if (shape.has_esp()) {
     request.drop = take_off_esp(shape, bytes + at, request.size - at, content);
     if (request.drop) return;
   } else {
-    content.next = reinterpret_cast<const wire::AhHeader*>(bytes + head_[index])->next_header;
+    content.next = reinterpret_cast<const wire::AhHeader*>(bytes + request.offset)->next_header;
   }
   request.drop = request.sa->transport() ? restore_packet(request, content, bytes)
                                          : take_inner(request, content, outer_traffic_class(request, bytes));
+}
+
+// AH first, which is outside: what it finds wrong is not decrypted.
+void Transforms::open_ah(std::span<DecapRequest> burst, std::uint64_t members) {
+  for (std::uint64_t good = verify(burst, members); good != 0; good &= good - 1) {
+    const auto i = static_cast<std::size_t>(std::countr_zero(good));
+    burst[i].sa->shape().has_esp() ? add_frame(burst[i], i) : finish(burst[i]);
+  }
 }
 
 void Transforms::decap(std::span<DecapRequest> burst) {
   CHECK(burst.size() <= crypto::kBurstMax);
   keys_->begin_burst();
   prefetch_keys(burst);
-  std::uint64_t placed = 0, with_ah = 0, with_esp = 0;
+  frames_count_ = 0;
+  std::uint64_t with_ah = 0;
   for (std::size_t i = 0; i < burst.size(); ++i) {
     DecapRequest& request = burst[i];
     request.authentic = false;
     request.inner = {};
-    request.drop = place(request, i);
+    request.drop = place(request);
     if (request.drop) continue;
-    const std::uint64_t bit = std::uint64_t{1} << i;
-    placed |= bit;
-    if (request.sa->shape().has_ah()) with_ah |= bit;
-    if (request.sa->shape().has_esp()) with_esp |= bit;
+    if (request.sa->shape().has_ah()) {
+      with_ah |= std::uint64_t{1} << i;
+    } else {
+      add_frame(request, i);
+    }
   }
   // 3.4.4: integrity check value verification and decryption, from the outermost header inwards.
-  if (with_ah != 0) placed &= verify(burst, with_ah) | ~with_ah;
-  if (with_esp != 0) placed &= open(burst, with_esp & placed) | ~with_esp;
-  for (; placed != 0; placed &= placed - 1) {
-    const auto i = static_cast<std::size_t>(std::countr_zero(placed));
-    finish(burst[i], i);
+  if (with_ah != 0) open_ah(burst, with_ah);
+  const std::uint64_t authentic = engine_->open(std::span(frames_).first(frames_count_));
+  for (std::size_t k = 0; k < frames_count_; ++k) {
+    DecapRequest& request = burst[request_of_[k]];
+    if ((authentic >> k & 1) != 0) {
+      finish(request);
+    } else {
+      request.drop = Drop::kBadIcv;
+    }
   }
 }
 

@@ -109,7 +109,7 @@ class Sad {
   absl::flat_hash_set<Sa*, IdHash, IdEqual> by_id_;  // owned
   absl::flat_hash_set<Sa*, InboundHash, InboundEqual> inbound_;
   mutable Sa* last_found_ = nullptr;  // in inbound_: packets of one SA often come together
-  std::vector<Sa*> outbound_;  // by TunnelId: the newest one, from which Sa::older_ leads on
+  std::vector<Sa*> outbound_;         // by TunnelId: the newest one, from which Sa::older_ leads on
 };
 
 }  // namespace testudo::ipsec

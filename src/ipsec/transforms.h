@@ -165,18 +165,21 @@ class Transforms {
   template <typename F>
   void run_apart(std::span<const crypto::AuthFrame> frames, F run);
   // decap.cc
-  [[nodiscard]] std::optional<Drop> place(DecapRequest& request, std::size_t index);
-  [[nodiscard]] std::uint64_t open(std::span<DecapRequest> burst, std::uint64_t members);
-  void finish(DecapRequest& request, std::size_t index) const;
+  [[nodiscard]] static std::optional<Drop> place(const DecapRequest& request);
+  void add_frame(const DecapRequest& request, std::size_t index);
+  void open_ah(std::span<DecapRequest> burst, std::uint64_t members);
+  void finish(DecapRequest& request) const;
 
   std::unique_ptr<crypto::Engine> engine_;
   std::unique_ptr<crypto::ContextCache> keys_;
   crypto::RandomStream random_;
   // One burst.
   std::array<crypto::Frame, crypto::kBurstMax> frames_;
+  std::array<std::uint8_t, crypto::kBurstMax> request_of_{};  // decap(): by frame
+  std::size_t frames_count_ = 0;                              // decap()
   std::array<crypto::AuthFrame, crypto::kBurstMax> auth_frames_;
   std::array<Saved, crypto::kBurstMax> saved_;
-  std::array<std::uint16_t, crypto::kBurstMax> head_{};  // bytes before AH and ESP
+  std::array<std::uint16_t, crypto::kBurstMax> head_{};  // encap(): bytes before AH and ESP
 };
 
 // What a burst of many SAs waits for is memory: all lines are asked for before the first is needed.
