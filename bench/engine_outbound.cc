@@ -40,7 +40,7 @@ OutboundEngine::OutboundEngine(const Case& which)
 
 void OutboundEngine::load(const Turn& turn) {
   renew_leases();
-  room_.resize(kTurn * turn[0].bytes.size());
+  room_.resize(kTurn * turn[0].bytes.size() + crypto::kLentBehind);
   for (std::size_t i = 0; i < kTurn; ++i) {
     std::uint8_t* at = room_.data() + i * turn[0].bytes.size();
     std::memcpy(at, turn[i].bytes.data(), turn[i].bytes.size());
@@ -124,7 +124,7 @@ std::size_t OutboundEngine::burst(std::span<const Input> packets) {
     if (number == SeqNo()) continue;
     // In place: a request that is put together elsewhere and copied costs more than all its fields.
     new (&requests_[n]) ipsec::EncapRequest{
-        .sa = sas[i], .seq = number, .header = packets[i].bytes, .out = out, .ip_id = next_ip_id_++};
+        .sa = sas[i], .seq = number, .header = packets[i].bytes, .out = out, .lent = true, .ip_id = next_ip_id_++};
     out += ipsec::encap_size(*sas[i], packets[i].bytes, packets[i].bytes.size());
     ++n;
   }

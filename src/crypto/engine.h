@@ -38,6 +38,9 @@ inline constexpr std::size_t kPeekMax = 128;
 /// Where in a text a peek may begin: at a multiple of so many bytes.
 inline constexpr std::size_t kPeekStep = 64;
 
+/// Bytes behind a piece that is lent (Frame::lent).
+inline constexpr std::size_t kLentBehind = 32;
+
 /// One ESP packet in memory: SPI (4 bytes) · sequence number's low half (4) · IV · text · ICV (RFC 4303 section 2).
 /// The text is changed in place; its size is a multiple of the suite's block and not 0 (frame_fits()).
 struct Frame {
@@ -48,6 +51,11 @@ struct Frame {
   /// seal() only: the text begins with these two pieces, which lie elsewhere; in `data` is only what follows them.
   /// Encrypting from there to here costs less than copying first.
   std::span<const std::uint8_t> first{}, second{};
+  /// The memory around the last piece is lent: seal() may write to first.size() bytes before `second` (if that is
+  /// not empty) and to kLentBehind bytes behind the last piece, and leaves them as they were. So a text becomes one
+  /// piece for as long as it is read, which is faster still. Pieces that are lent are not in read-only memory, nor
+  /// does another thread read around them.
+  bool lent = false;
 };
 
 /// Whether `size` bytes can be a Frame of this suite.

@@ -242,6 +242,23 @@ TEST(Engine, SealsTextsInPieces) {
             engine->seal({&pieces, 1});
             ASSERT_EQ(cut_up, whole) << sizes(suite).name << ' ' << text << ' ' << rest << ' ' << cut;
             ASSERT_EQ(elsewhere, before);
+            // The same with the last piece in the middle of other data, all of which stays as it is.
+            const auto last = pieces.second.empty() ? pieces.first : pieces.second;
+            const std::size_t at = pieces.second.empty() ? 0 : pieces.first.size();
+            Bytes around = random_bytes(rng, at + last.size() + kLentBehind);
+            std::copy(last.begin(), last.end(), around.begin() + static_cast<std::ptrdiff_t>(at));
+            const Bytes around_before = around;
+            Bytes lent = plain;
+            std::fill_n(lent.begin() + (begin - plain.begin()), elsewhere.size(), std::uint8_t{0xee});
+            Frame one_piece = frame_of(*context, lent, 3);
+            one_piece.first = pieces.first;
+            (pieces.second.empty() ? one_piece.first : one_piece.second) =
+                std::span(around).subspan(at, last.size());
+            one_piece.lent = true;
+            engine->seal({&one_piece, 1});
+            ASSERT_EQ(lent, whole) << sizes(suite).name << ' ' << text << ' ' << rest << ' ' << cut;
+            ASSERT_EQ(around, around_before);
+            ASSERT_EQ(elsewhere, before);
           }
         }
       }

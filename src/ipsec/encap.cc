@@ -185,6 +185,7 @@ std::optional<Drop> Transforms::lay_out(EncapRequest& request, std::size_t index
   if (shape.has_esp()) {
     frame.first = plan.first;
     frame.second = plan.second;
+    frame.lent = request.lent;
     write_trailer(text + plan.text(), padding_of(shape, plan.text()), plan.next);
   } else {
     copy(text, plan.first);

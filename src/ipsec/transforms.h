@@ -60,6 +60,10 @@ struct EncapRequest {
   /// Takes encap_size() bytes (and see kEsnTailroom); overlaps no piece. Gets the whole outer IP packet; with UDP
   /// encapsulation, what is behind the UDP header.
   std::uint8_t* out = nullptr;
+  /// encap() may write to memory around the last piece, and leaves it as it was: to header.size() bytes before
+  /// `payload` (if that is not empty), and to crypto::kLentBehind bytes behind the last piece. That makes large
+  /// packets faster (crypto::Frame::lent).
+  bool lent = false;
   std::uint16_t ip_id = 0;  // outer IPv4 in tunnel mode: unique per peer for some time, should DF not be set
   // results
   /// Set: `out` is not a packet. kSequenceExhausted (no number or no IV left), kMalformed (no IP packet), kTooBig

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <new>
 
 #include "base/check.h"
 #include "wire/ip.h"
@@ -182,12 +183,14 @@ void Outbound::add(ipsec::Sa& sa, const Segmenter& cut, std::uint32_t index) {
     trains_[trains_count_++] = {.sa = &sa, .first = requests_count_, .last = {}};
   }
   const Segment segment = cut.segment(index, headers_[requests_count_]);
-  requests_[requests_count_++] = {.sa = &sa,
-                                  .seq = numbers_.first,
-                                  .header = segment.header,
-                                  .payload = segment.payload,
-                                  .out = memory_.get() + used_,
-                                  .ip_id = static_cast<std::uint16_t>(++next_ip_id_)};
+  // In place: a request that is put together elsewhere and copied costs more than all its fields.
+  new (&requests_[requests_count_++]) ipsec::EncapRequest{.sa = &sa,
+                                                          .seq = numbers_.first,
+                                                          .header = segment.header,
+                                                          .payload = segment.payload,
+                                                          .out = memory_.get() + used_,
+                                                          .lent = segment.lent,
+                                                          .ip_id = static_cast<std::uint16_t>(++next_ip_id_)};
   used_ += ipsec::encap_size(sa, segment.header, segment.size());
   Train& train = trains_[trains_count_ - 1];
   train.stop = std::min(train.stop, numbers_.stop);

@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "base/check.h"
+#include "crypto/engine.h"
 #include "wire/checksum.h"
 #include "wire/ip.h"
 #include "wire/tcp.h"
@@ -88,7 +89,8 @@ Segment Segmenter::segment(std::uint32_t index, SegmentHeader& room) const {
   const std::span<std::uint8_t> header = std::span(room).first(headers_);
   if (count_ > 1) set_lengths(header, payload.size(), index, index + 1 == count_);
   finish_checksum(header, payload);
-  return {.header = header, .payload = payload};
+  const std::size_t behind = payload_.size() - offset - payload.size();
+  return {.header = header, .payload = payload, .lent = behind >= crypto::kLentBehind};
 }
 
 void Segmenter::set_lengths(std::span<std::uint8_t> header, std::size_t payload, std::uint32_t index,

@@ -30,6 +30,7 @@ using SegmentHeader = std::array<std::uint8_t, 256>;
 struct Segment {
   std::span<const std::uint8_t> header;   // all headers; of a packet that is left as it is: all of it
   std::span<const std::uint8_t> payload;  // may be empty
+  bool lent = false;                      // ipsec::EncapRequest::lent: the packet goes on around the payload
   [[nodiscard]] std::size_t size() const { return header.size() + payload.size(); }
 };
 

@@ -36,6 +36,8 @@ class Gcm {
     aes_gcm_enc_dec_finalize_t finalize;
   };
   void seal_pieces(const Frame& frame, gcm_context_data& work) const;
+  void seal_lent(const Frame& frame, gcm_context_data& work) const;
+  void encrypt(const Frame& frame, const std::uint8_t* from, gcm_context_data& work) const;
 
   // By key_index().
   std::array<aes_gcm_enc_dec_t, 3> encrypt_, decrypt_;
