@@ -138,8 +138,16 @@ void write_esp(std::uint8_t* at, Spi spi, SeqNo seq) {
   std::memcpy(at, &header, sizeof header);
 }
 
-// RFC 4303 section 2.4: padding 1, 2, 3 …
+// RFC 4303 section 2.4: padding 1, 2, 3 … Short padding, its length and the next header are one store, which may
+// reach into the place of the ICV: that has 8 bytes at least, and is written later.
 void write_trailer(std::uint8_t* after, std::size_t padding, std::uint8_t next) {
+  if (padding <= 6) {
+    const std::size_t rest = 56 - 8 * padding;  // bits behind the padding, less 8
+    const std::uint64_t word = 0x0102'0304'0506'0708 >> 8 >> rest << rest << 8 | std::uint64_t{padding} << rest;
+    const Be<std::uint64_t> trailer(word | std::uint64_t{next} << rest >> 8);
+    std::memcpy(after, &trailer, sizeof trailer);
+    return;
+  }
   for (std::size_t i = 0; i < padding; ++i) after[i] = static_cast<std::uint8_t>(i + 1);
   after[padding] = static_cast<std::uint8_t>(padding);
   after[padding + 1] = next;

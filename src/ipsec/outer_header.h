@@ -20,7 +20,8 @@ namespace testudo::ipsec {
 /// and then copied makes the CPU wait for each of its parts (a fifth of all that a packet of 64 bytes takes).
 [[gnu::always_inline]] inline void write_outer_v4(std::uint8_t* out, const wire::IpFields& fields,
                                                   std::size_t size) {
-  const std::uint32_t source = fields.source.v4(), destination = fields.destination.v4();
+  const auto source = static_cast<std::uint32_t>(fields.source.low());
+  const auto destination = static_cast<std::uint32_t>(fields.destination.low());
   const std::uint32_t first =
       0x45000000u | std::uint32_t{fields.traffic_class} << 16 | static_cast<std::uint16_t>(size);
   const std::uint32_t second = std::uint32_t{fields.id} << 16 | (fields.dont_fragment ? wire::kDontFragment : 0u);

@@ -14,6 +14,8 @@ constexpr std::size_t kApart = 512;
 /// Bytes before the last piece that are borrowed at most: IP and TCP headers with options.
 constexpr std::size_t kLentBefore = 128;
 
+constexpr std::size_t kWord = 8;  // bytes; the ICV behind a text has at least as many
+
 bool can_be_one_piece(const Frame& frame) {
   const std::size_t before = frame.second.empty() ? 0 : frame.first.size();
   return frame.lent && before <= kLentBefore && FrameParts(frame).text_size - size_of_pieces(frame) <= kLentBehind;
@@ -76,14 +78,16 @@ void Gcm::seal_lent(const Frame& frame, gcm_context_data& work) const {
   auto* begin = const_cast<std::uint8_t*>(last.data() - before.size());
   std::array<std::uint8_t, kLentBehind> kept_behind;
   std::array<std::uint8_t, kLentBefore> kept_before;
-  std::memcpy(kept_behind.data(), end, behind);
-  std::memcpy(end, parts.text + size_of_pieces(frame), behind);
+  std::memcpy(kept_behind.data(), end, kLentBehind);
+  // In one word, if it can be: up to 8 bytes are there to be read, and to be written.
+  const std::uint8_t* rest = parts.text + size_of_pieces(frame);
+  behind <= kWord ? std::memcpy(end, rest, kWord) : std::memcpy(end, rest, behind);
   if (!before.empty()) {
     std::memcpy(kept_before.data(), begin, before.size());
     std::memcpy(begin, before.data(), before.size());
   }
   encrypt(frame, begin, work);
-  std::memcpy(end, kept_behind.data(), behind);
+  std::memcpy(end, kept_behind.data(), kLentBehind);
   if (!before.empty()) std::memcpy(begin, kept_before.data(), before.size());
 }
 
