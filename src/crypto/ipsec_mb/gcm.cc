@@ -4,22 +4,13 @@
 #include <cstring>
 
 #include "crypto/frame_parts.h"
+#include "crypto/ipsec_mb/one_piece.h"
 
 namespace testudo::crypto {
 namespace {
 
 /// Bytes from which on encrypting piece by piece (three calls more) costs less than a copy and one call (Zen 3).
 constexpr std::size_t kApart = 512;
-
-/// Bytes before the last piece that are borrowed at most: IP and TCP headers with options.
-constexpr std::size_t kLentBefore = 128;
-
-constexpr std::size_t kWord = 8;  // bytes; the ICV behind a text has at least as many
-
-bool can_be_one_piece(const Frame& frame) {
-  const std::size_t before = frame.second.empty() ? 0 : frame.first.size();
-  return frame.lent && before <= kLentBefore && FrameParts(frame).text_size - size_of_pieces(frame) <= kLentBehind;
-}
 
 /// What the library reads besides key and text, written in single stores as wide as its loads: a load that spans
 /// two stores waits until they are in the cache.
@@ -51,9 +42,8 @@ Gcm::Gcm(const IMB_MGR& mgr)
              {mgr.gmac256_init, mgr.gmac256_update, mgr.gmac256_finalize}}} {}
 
 void Gcm::seal(const Frame& frame, gcm_context_data& work) const {
-  if (size_of_pieces(frame) >= kApart) {
-    return can_be_one_piece(frame) ? seal_lent(frame, work) : seal_pieces(frame, work);
-  }
+  if (OnePiece::possible(frame)) return encrypt(frame, OnePiece(frame).text(), work);
+  if (size_of_pieces(frame) >= kApart) return seal_pieces(frame, work);
   gather(frame);
   encrypt(frame, FrameParts(frame).text, work);
 }
@@ -65,30 +55,6 @@ void Gcm::encrypt(const Frame& frame, const std::uint8_t* from, gcm_context_data
   const Start start(frame);
   encrypt_[key_index(context)](&gcm_keys(context), &work, parts.text, from, parts.text_size, start.nonce.data(),
                                start.aad.data(), start.aad_size, parts.icv, context.icv_size());
-}
-
-// The library's one call for a whole text takes it in one piece: what comes before and behind the last piece is put
-// there, and what was there is put back.
-void Gcm::seal_lent(const Frame& frame, gcm_context_data& work) const {
-  const FrameParts parts(frame);
-  const auto last = frame.second.empty() ? frame.first : frame.second;
-  const auto before = frame.second.empty() ? std::span<const std::uint8_t>() : frame.first;
-  const std::size_t behind = parts.text_size - size_of_pieces(frame);
-  auto* end = const_cast<std::uint8_t*>(last.data() + last.size());
-  auto* begin = const_cast<std::uint8_t*>(last.data() - before.size());
-  std::array<std::uint8_t, kLentBehind> kept_behind;
-  std::array<std::uint8_t, kLentBefore> kept_before;
-  std::memcpy(kept_behind.data(), end, kLentBehind);
-  // In one word, if it can be: up to 8 bytes are there to be read, and to be written.
-  const std::uint8_t* rest = parts.text + size_of_pieces(frame);
-  behind <= kWord ? std::memcpy(end, rest, kWord) : std::memcpy(end, rest, behind);
-  if (!before.empty()) {
-    std::memcpy(kept_before.data(), begin, before.size());
-    std::memcpy(begin, before.data(), before.size());
-  }
-  encrypt(frame, begin, work);
-  std::memcpy(end, kept_behind.data(), kLentBehind);
-  if (!before.empty()) std::memcpy(begin, kept_before.data(), before.size());
 }
 
 void Gcm::seal_pieces(const Frame& frame, gcm_context_data& work) const {

@@ -36,7 +36,6 @@ class Gcm {
     aes_gcm_enc_dec_finalize_t finalize;
   };
   void seal_pieces(const Frame& frame, gcm_context_data& work) const;
-  void seal_lent(const Frame& frame, gcm_context_data& work) const;
   void encrypt(const Frame& frame, const std::uint8_t* from, gcm_context_data& work) const;
 
   // By key_index().

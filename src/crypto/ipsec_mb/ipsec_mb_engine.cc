@@ -118,6 +118,10 @@ void IpsecMbEngine::seal(std::span<const Frame> frames) {
       gcm_.seal(frame, scratch_->gcm);
       continue;
     }
+    if (frame.context->mode() == Mode::kChacha) {
+      jobs_.seal_chacha(frame, i);
+      continue;
+    }
     gather(frame);
     if (frame.context->mode() == Mode::kGmac) {
       gcm_.authenticate(frame, scratch_->gcm, FrameParts(frame).icv);
@@ -144,6 +148,8 @@ std::uint64_t IpsecMbEngine::open(std::span<const Frame> frames) {
     } else if (frame.context->mode() == Mode::kGmac) {
       gcm_.authenticate(frame, scratch_->gcm, computed(i));
       authentic |= std::uint64_t{matches(FrameParts(frame).icv, i, *frame.context)} << i;
+    } else if (frame.context->mode() == Mode::kChacha) {
+      authentic |= std::uint64_t{jobs_.open_chacha(frame, i)} << i;
     } else {
       submit(frame, i, IMB_DIR_DECRYPT, later);
     }

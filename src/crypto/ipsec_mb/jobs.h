@@ -29,11 +29,17 @@ class Jobs {
 
   /// The i-th frame of the burst. Its computed ICV is in the scratch after finish().
   void submit(const Frame& frame, std::size_t i, IMB_CIPHER_DIRECTION direction);
+  /// A text of ChaCha20-Poly1305, which may be in pieces: done when it returns, ICV and all.
+  void seal_chacha(const Frame& frame, std::size_t i);
+  /// Whether its ICV is right: then the text is plain when it returns.
+  [[nodiscard]] bool open_chacha(const Frame& frame, std::size_t i);
   /// With ESN the high half is behind the data already.
   void submit(const AuthFrame& frame, std::size_t i);
   void finish();
 
  private:
+  void seal_chacha(const Frame& frame, std::size_t i, const std::uint8_t* from);
+  void describe(IMB_JOB& job, const Frame& frame, std::size_t i, IMB_CIPHER_DIRECTION direction);
   void describe_cipher(IMB_JOB& job, const Frame& frame, const FrameParts& parts, JobScratch::Item& item);
   void describe_ccm(IMB_JOB& job, const Frame& frame, const FrameParts& parts, JobScratch::Item& item);
   void describe_chacha(IMB_JOB& job, const Frame& frame, const FrameParts& parts, JobScratch::Item& item);
