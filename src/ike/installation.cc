@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "ike/manual_sa.h"
 #include "ike/sa_message.h"
 #include "xcf/address_field.h"
 
@@ -153,10 +154,11 @@ const ipsec::SaParameters* Installation::find(SaName name) const {
   return found == by_name_.end() ? nullptr : find(found->second);
 }
 
-std::vector<SaId> Installation::flush_sas() {
+std::vector<SaId> Installation::flush_sas(Origin origin) {
   std::vector<SaId> gone;
   xcf::v1::Install change = begin();
   for (const auto& [id, sa] : sas_) {
+    if (origin == Origin::kDaemon && is_manual(sa.tunnel)) continue;
     gone.push_back(id);
     change.add_delete_sas(id.value());
   }
@@ -168,11 +170,13 @@ std::vector<SaId> Installation::flush_sas() {
 
 // ---- filters ----
 
-bool Installation::add_filter(const xcf::v1::Filter& filter) {
+bool Installation::add_filter(const xcf::v1::Filter& filter, Origin origin) {
+  const std::size_t owned = origin == Origin::kOperator ? 1 : 0;
   Stack& stack = filters_[key_of(filter)];
   for (FilterUse& use : stack) {
     if (!same_effect(use.filter, filter)) continue;
     ++use.uses;
+    use.owned += owned;
     use.orphaned = false;
     return false;
   }
@@ -182,7 +186,7 @@ bool Installation::add_filter(const xcf::v1::Filter& filter) {
   numbered.set_id(next_filter_++);
   *change.add_filters() = numbered;
   drop_orphans(stack, change);
-  stack.push_back({.filter = std::move(numbered), .uses = 1});
+  stack.push_back({.filter = std::move(numbered), .uses = 1, .owned = owned});
   note_filters(change);
   queue(change);
   return true;
@@ -213,12 +217,16 @@ bool Installation::named_by_a_filter(const std::string& tunnel) const {
   });
 }
 
-bool Installation::delete_filter(const xcf::v1::Filter& filter) {
+bool Installation::delete_filter(const xcf::v1::Filter& filter, Origin origin) {
   const auto found = filters_.find(key_of(filter));
   if (found == filters_.end()) return false;
   Stack& stack = found->second;
   const auto use = std::ranges::find_if(stack, [&](const FilterUse& u) { return same_effect(u.filter, filter); });
-  if (use == stack.end() || --use->uses != 0) return false;
+  if (use == stack.end()) return false;
+  std::size_t& count = use->owned;
+  if (origin == Origin::kOperator ? count == 0 : use->uses == count) return false;  // not this one's
+  if (origin == Origin::kOperator) --count;
+  if (--use->uses != 0) return false;
   const bool in_force = &*use == &stack.back();
   xcf::v1::Install change = begin();
   change.add_delete_filters(use->filter.id());
@@ -249,11 +257,16 @@ std::vector<xcf::v1::Filter> Installation::filters() const {
 std::vector<std::uint64_t> Installation::flush_filters() {
   std::vector<std::uint64_t> gone;
   xcf::v1::Install change = begin();
-  for (const xcf::v1::Filter& filter : filters()) {
-    gone.push_back(filter.id());
-    change.add_delete_filters(filter.id());
+  for (auto& [key, stack] : filters_) {
+    const xcf::v1::Filter before = stack.back().filter;
+    std::erase_if(stack, [](const FilterUse& use) { return use.owned == 0; });
+    for (FilterUse& use : stack) use.uses = use.owned;
+    if (!stack.empty() && stack.back().filter.id() == before.id()) continue;
+    gone.push_back(before.id());
+    change.add_delete_filters(before.id());
+    if (!stack.empty()) *change.add_filters() = stack.back().filter;
   }
-  filters_.clear();
+  std::erase_if(filters_, [](const auto& entry) { return entry.second.empty(); });
   note_filters(change);
   if (!gone.empty()) queue(change);
   return gone;
@@ -262,7 +275,7 @@ std::vector<std::uint64_t> Installation::flush_filters() {
 void Installation::daemon_restarted() {
   allocated_.clear();
   for (auto& [key, stack] : filters_) {
-    for (FilterUse& use : stack) use.orphaned = !use.filter.tunnel().empty();
+    for (FilterUse& use : stack) use.orphaned = use.owned == 0 && !use.filter.tunnel().empty();
   }
 }
 

@@ -37,6 +37,9 @@ struct Outgoing {
   xcf::v1::Install message;  // has keys: scrub() it after sending
 };
 
+/// Who wants a filter: the IKE daemon, or the operator by a file. The operator's stay whatever the daemon does.
+enum class Origin : std::uint8_t { kDaemon, kOperator };
+
 /// A filter that has come into force, or no longer is.
 struct FilterChange {
   std::uint64_t id = 0;
@@ -54,6 +57,8 @@ class Installation {
   [[nodiscard]] Epoch epoch() const { return epoch_; }
 
   // ---- SAs ----
+  /// In use by an inbound SA of either protocol, or allocated.
+  [[nodiscard]] bool spi_taken(Spi spi) const;
   /// Random, at least 256 (RFC 4303 section 2.1), in use by no inbound SA and by no other allocation of this DVIPA.
   /// Of allocations that no SA has followed the oldest are forgotten when there are more than kSpisAllocatedMax.
   Spi allocate_spi();
@@ -73,9 +78,9 @@ class Installation {
   /// A filter that is there already (all but its id equal) is counted, not doubled. True: what is in force has
   /// changed. One that an IKE daemon before the current one has left behind goes for good when it is replaced, and
   /// its SAs with it: take_deleted() names them.
-  bool add_filter(const xcf::v1::Filter& filter);
+  bool add_filter(const xcf::v1::Filter& filter, Origin origin = Origin::kDaemon);
   /// True: what is in force has changed. An unknown filter is ignored.
-  bool delete_filter(const xcf::v1::Filter& filter);
+  bool delete_filter(const xcf::v1::Filter& filter, Origin origin = Origin::kDaemon);
   /// SAs that add_filter() has deleted since the last call: the owner's own data plane must drop them too.
   std::vector<SaId> take_deleted() { return std::exchange(deleted_, {}); }
   /// What has changed of the filters in force since the last call, in order: the owner's own data plane follows.
@@ -83,12 +88,13 @@ class Installation {
   /// In force, with ids, in the order of their ids.
   [[nodiscard]] std::vector<xcf::v1::Filter> filters() const;
 
-  /// A new process of the IKE daemon has come and knows nothing of what is here: it stays until replaced. Filters
-  /// that name no tunnel are the operator's, and not concerned.
+  /// A new process of the IKE daemon has come and knows nothing of what is here: it stays until replaced. The
+  /// operator's filters, and those that name no tunnel, are not concerned.
   void daemon_restarted();
 
-  /// Deletes all SAs, or all filters, here and at every member. Returns the ids that were there.
-  std::vector<SaId> flush_sas();
+  /// Deletes all SAs, or all but manual ones (manual_sa.h), here and at every member. Returns what is gone.
+  std::vector<SaId> flush_sas(Origin origin = Origin::kOperator);
+  /// Deletes the IKE daemon's filters, here and at every member. Returns the ids of those that were in force.
   std::vector<std::uint64_t> flush_filters();
 
   // ---- members: potential targets and backups whose link is up ----
@@ -120,7 +126,8 @@ class Installation {
   };
   struct FilterUse {
     xcf::v1::Filter filter;
-    std::size_t uses = 0;
+    std::size_t uses = 0;   // by whomever
+    std::size_t owned = 0;  // of them the operator's
     bool orphaned = false;
   };
   using Stack = std::vector<FilterUse>;  // of equal selectors; the last one is in force
@@ -129,7 +136,6 @@ class Installation {
   void queue(const xcf::v1::Install& change);
   void queue_to(const std::string& node, Member& member, const xcf::v1::Install& change);
   void note_sent(Member& member, const xcf::v1::Install& message);
-  [[nodiscard]] bool spi_taken(Spi spi) const;
   void forget_allocation(Spi spi);
   void erase_sa(SaId id);
   void note_filters(const xcf::v1::Install& change);

@@ -337,6 +337,41 @@ TEST_F(InstallationTest, FlushEmptiesEveryMember) {
   EXPECT_THAT(installation_.take_outgoing(), IsEmpty());
 }
 
+// charon flushes when it starts and when it ends: what the operator has loaded is not charon's.
+TEST_F(InstallationTest, TheOperatorsStayWhateverTheDaemonDoes) {
+  installation_.member_up("t1");
+  const SaId negotiated = *installation_.add_sa(inbound(1000));
+  const SaId manual = *installation_.add_sa(outbound(2001, kOtherPeer, "manual:branch"));
+  installation_.add_filter(filter("clients{1}"));
+  installation_.add_filter(filter("manual:branch", kOtherPeer.to_bytes()), Origin::kOperator);
+  installation_.add_filter(filter("", IpAddress(0x01020304).to_bytes(), true), Origin::kOperator);
+  installation_.add_filter(filter("", IpAddress(0x01020304).to_bytes(), true));  // charon's, the same
+  installation_.daemon_restarted();
+  EXPECT_FALSE(installation_.delete_filter(filter("manual:branch", kOtherPeer.to_bytes())));  // not the daemon's
+  EXPECT_THAT(installation_.flush_sas(Origin::kDaemon), ElementsAre(negotiated));
+  EXPECT_EQ(installation_.flush_filters().size(), 1U);
+  deliver();
+  EXPECT_THAT(members_["t1"].sas, ElementsAre(testing::Pair(manual.value(), 2001U)));
+  EXPECT_EQ(members_["t1"].filters.size(), 2U);
+  EXPECT_TRUE(installation_.delete_filter(filter("", IpAddress(0x01020304).to_bytes(), true), Origin::kOperator));
+  EXPECT_FALSE(installation_.delete_filter(filter("", IpAddress(0x01020304).to_bytes(), true), Origin::kOperator));
+  EXPECT_TRUE(installation_.delete_filter(filter("manual:branch", kOtherPeer.to_bytes()), Origin::kOperator));
+  deliver();
+  EXPECT_THAT(members_["t1"].filters, IsEmpty());
+}
+
+TEST_F(InstallationTest, AnOperatorsFilterComesBackWhenTheDaemonsGoes) {
+  installation_.member_up("t1");
+  installation_.add_filter(filter("manual:branch"), Origin::kOperator);
+  installation_.add_filter(filter("clients{1}"));  // the same selectors: it is in force now
+  deliver();
+  EXPECT_EQ(members_["t1"].filters.begin()->second, "clients{1}");
+  EXPECT_EQ(installation_.flush_filters().size(), 1U);
+  deliver();
+  ASSERT_EQ(members_["t1"].filters.size(), 1U);
+  EXPECT_EQ(members_["t1"].filters.begin()->second, "manual:branch");
+}
+
 /// Whatever happens in whatever order, a member that has applied everything has what the owner has.
 RC_GTEST_PROP(Installation, MembersThatHaveAppliedEverythingAgreeWithTheOwner, (std::vector<std::uint8_t> steps)) {
   SeededRng rng(1);

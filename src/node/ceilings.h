@@ -6,16 +6,28 @@
 //   ceilings.reserve({.sa = id, .dvipa = d, .epoch = e, .last = n}, [](SeqNo last) { submit(SetCeiling{…}); });
 //   ceilings.forget(id);                // the SA is gone
 //
-// Keys: ceiling/SAID (16 hexadecimal digits), a decimal number. Runs on the node's Executor alone.
+// Of an SA whose key comes again (ike/manual_sa.h) the numbers have a name that does too. It is opened before the
+// SA is installed, which then begins behind whatever was set aside under that name, by whomever, whenever:
+//
+//   ceilings.open({.name = ike::sequence_name(sa), .dvipa = d, .epoch = e, .mark = rng.next()},
+//   [](Result<Ceilings::Opened> opened) {
+//     install(sa, opened->first());
+//     ceilings.adopt(id, *opened);
+//   });
+//
+// Keys: ceiling/SAID (16 hexadecimal digits), a decimal number, deleted with the SA. manual-ceiling/NAME, the
+// number and who has opened it last; never deleted, and nobody else raises it. Runs on the node's Executor alone.
 #pragma once
 
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "base/address.h"
 #include "base/executor.h"
+#include "base/result.h"
 #include "base/strong.h"
 #include "facility/facility.h"
 
@@ -37,9 +49,29 @@ class Ceilings {
            std::function<void(const std::string&)> note);
   ~Ceilings();
 
+  /// Numbers of a name, found and taken over.
+  struct Name {
+    std::string name;
+    IpAddress dvipa;
+    Epoch epoch;
+    std::uint64_t mark = 0;  // random: whose the numbers are from now on
+  };
+  struct Opened {
+    std::string name;
+    std::string holder;           // the mark
+    facility::Revision revision;  // of its write
+    SeqNo done;                   // set aside before
+    [[nodiscard]] SeqNo first() const { return SeqNo(done.value() + 1); }
+  };
+  /// One attempt. From its success on nobody who has opened the name before raises its ceiling: should they still
+  /// send, then within what is below `first()`.
+  void open(const Name& name, std::function<void(Result<Opened>)> done);
+  /// The SA's numbers are these.
+  void adopt(SaId sa, const Opened& opened);
+
   /// Goes on until it is done, the SA is forgotten, or the epoch is over.
   void reserve(const Request& request);
-  /// Deletes the SA's key.
+  /// Deletes the SA's key, if it is not one of a name.
   void forget(SaId sa);
   /// Reservations that the facility has not answered yet: with it out of reach they stand still.
   [[nodiscard]] std::size_t waiting() const;
@@ -51,12 +83,26 @@ class Ceilings {
     SeqNo done;                   // highest number set aside
     bool under_way = false;
     bool noted = false;  // the log has been told that it takes longer
+    // Of a name:
+    std::string name;
+    std::string holder;
+    bool lost = false;  // it is somebody else's now: no more numbers, ever
+  };
+  struct Write {
+    SaId sa;
+    SeqNo last;
+    std::string key;
+    bool named = false;
   };
 
   void write(SaId sa);
-  void answered(SaId sa, SeqNo last, const Result<facility::CasOutcome>& outcome);
+  void answered(const Write& write, const Result<facility::CasOutcome>& outcome);
+  void refused(SaId sa, Ceiling& ceiling, const std::optional<facility::Entry>& current);
   void later(SaId sa);
+  void take_over(const Name& name, const Result<facility::Facility::Listing>& found,
+                 const std::function<void(Result<Opened>)>& done);
   [[nodiscard]] std::string key(SaId sa) const;
+  [[nodiscard]] std::string key(const std::string& name) const;
 
   facility::Facility& facility_;
   Executor& executor_;

@@ -156,6 +156,114 @@ TEST_F(CeilingsTest, ForgetsAnSaThatIsBeingWritten) {
   EXPECT_THAT(reserved, IsEmpty());
 }
 
+// ---- numbers that have a name ----
+
+class NamedCeilings : public CeilingsTest {
+ protected:
+  Result<Ceilings::Opened> open(Ceilings& of) {
+    std::optional<Result<Ceilings::Opened>> got;
+    of.open({.name = "00ff", .dvipa = kDvipa, .epoch = epoch, .mark = ++marks},
+            [&](Result<Ceilings::Opened> o) { got = o; });
+    executor.run_for(1s);
+    return got ? *got : fail("no answer");
+  }
+  std::string named() const {
+    const auto found = store.entries().find("/testudo/c1/manual-ceiling/00ff");
+    return found == store.entries().end() ? "none" : found->second.value;
+  }
+  void put(const std::string& value) {
+    facility->compare_and_set({.key = "/testudo/c1/manual-ceiling/00ff", .value = value}, [](auto) {});
+    executor.run_for(1s);
+  }
+  /// Another process: it knows only what the facility has.
+  Ceilings another() {
+    return Ceilings(
+        *facility, executor, "/testudo/c1/", [](IpAddress a) { return "/testudo/c1/owner/" + a.to_string(); },
+        [this](SaId sa, SeqNo last) { theirs.emplace_back(sa, last); }, [](const std::string&) {});
+  }
+  std::vector<std::pair<SaId, SeqNo>> theirs;
+  std::uint64_t marks = 0;
+};
+
+TEST_F(NamedCeilings, BeginBehindWhatWasEverSetAside) {
+  auto opened = open(*ceilings);
+  ASSERT_TRUE(opened);
+  EXPECT_EQ(opened->first(), SeqNo(1));
+  ceilings->adopt(kSa, *opened);
+  reserve(1000);
+  executor.run_for(1s);
+  EXPECT_THAT(reserved, ElementsAre(Pair(kSa, SeqNo(1000))));
+  EXPECT_EQ(stored(), "none");
+  ceilings->forget(kSa);  // unloaded: what was used stays known
+  executor.run_for(1s);
+  opened = open(*ceilings);
+  EXPECT_EQ(opened->first(), SeqNo(1001));
+  Ceilings restarted = another();
+  opened = open(restarted);
+  EXPECT_EQ(opened->first(), SeqNo(1001));
+  EXPECT_TRUE(named().starts_with("1000 ")) << named();
+}
+
+TEST_F(NamedCeilings, WhoOpenedLastRaisesThem) {
+  ceilings->adopt(kSa, *open(*ceilings));
+  reserve(1000);
+  executor.run_for(1s);
+  Ceilings newer = another();
+  const auto theirs_opened = open(newer);
+  ASSERT_TRUE(theirs_opened);
+  EXPECT_EQ(theirs_opened->first(), SeqNo(1001));
+  newer.adopt(SaId(2), *theirs_opened);
+  reserve(2000);  // the older one: never again
+  executor.run_for(1s);
+  newer.reserve({.sa = SaId(2), .dvipa = kDvipa, .epoch = epoch, .last = SeqNo(3000)});
+  executor.run_for(1s);
+  reserve(4000);
+  executor.run_for(1s);
+  EXPECT_THAT(reserved, ElementsAre(Pair(kSa, SeqNo(1000))));
+  EXPECT_THAT(theirs, ElementsAre(Pair(SaId(2), SeqNo(3000))));
+  EXPECT_THAT(notes, ElementsAre(HasSubstr("somebody else's")));
+  EXPECT_EQ(ceilings->waiting(), 0u);
+}
+
+TEST_F(NamedCeilings, GoOnAfterALostAnswer) {
+  ceilings->adopt(kSa, *open(*ceilings));
+  reserve(1000);
+  executor.run_for(15ms);  // arrived, not yet answered
+  store.set_reachable("owner", false);
+  executor.run_for(5s);
+  store.set_reachable("owner", true);
+  executor.run_for(5s);
+  EXPECT_THAT(reserved, ElementsAre(Pair(kSa, SeqNo(1000))));
+}
+
+TEST_F(NamedCeilings, AreNotOpenedByWhoIsNoOwnerOrCannotReadThem) {
+  epoch = Epoch(epoch.value() + 1);
+  EXPECT_FALSE(open(*ceilings));
+  EXPECT_EQ(named(), "none");
+  epoch = Epoch(epoch.value() - 1);
+  put("what?");
+  EXPECT_THAT(open(*ceilings).error().message, HasSubstr("holds no number"));
+  store.set_reachable("owner", false);
+  std::optional<bool> opened;
+  ceilings->open({.name = "00", .dvipa = kDvipa, .epoch = epoch}, [&](const auto& o) { opened = o.has_value(); });
+  executor.run_for(30s);
+  EXPECT_EQ(opened, false);
+}
+
+// Somebody has deleted the key: nobody knows any more what was used.
+TEST_F(NamedCeilings, StopWhenTheirKeyIsGone) {
+  const auto opened = open(*ceilings);
+  ceilings->adopt(kSa, *opened);
+  facility->remove("/testudo/c1/manual-ceiling/00ff", opened->revision, [](auto) {});
+  executor.run_for(1s);
+  reserve(1000);
+  executor.run_for(1s);
+  reserve(2000);
+  executor.run_for(5s);
+  EXPECT_THAT(reserved, IsEmpty());
+  EXPECT_EQ(named(), "none");
+}
+
 TEST_F(CeilingsTest, MayEndWhileItWaits) {
   reserve(1000);
   ceilings.reset();

@@ -269,7 +269,8 @@ vipa::Diagnostics read_all(const ConfigValue& root, ConfigReport& report, NodeCo
   read_limits(root, report, c);
   read_log({root, "log", report}, c.log);
   const bool named = std::get<ConfigTable>(root.value).contains("definition");
-  read_filters(root, report, c, definition_errors.empty() && (!named || !c.definition_file.empty()));
+  const bool known = definition_errors.empty() && (!named || !c.definition_file.empty());
+  c.filters = read_filters(root, report, {.definition = known ? &c.definition : nullptr});
   return definition_errors;
 }
 

@@ -29,6 +29,7 @@ enum class LogLevel : std::uint8_t { kTrace, kDebug, kInfo, kWarning, kError };
 enum class LogFormat : std::uint8_t { kText, kJson };
 
 /// [[filter]]: a static filter rule of a DVIPA, given on its owner and its backups; targets get it from the owner.
+/// Also in a file of manual SAs (manual_file.h).
 struct StaticFilter {
   enum class Action : std::uint8_t { kDeny, kPermit, kProtect };
   enum class Direction : std::uint8_t { kInbound, kOutbound, kBoth };
@@ -43,8 +44,9 @@ struct StaticFilter {
   std::vector<PortRange> icmp_types = {};      // type · 256 + code; empty: any. Only with ICMP or ICMPv6
   std::optional<policy::AddressRange> remote;  // the other side, of the DVIPA's family; none: any
   std::uint32_t priority =
-      1'000'000;     // lower is looked at first; charon's dynamic filters lie far below the default
-  bool log = false;  // connections that it decides are written to the log
+      1'000'000;            // lower is looked at first; charon's dynamic filters lie far below the default
+  bool log = false;         // connections that it decides are written to the log
+  std::string tunnel = {};  // of a manual SA; empty: none. With kProtect
 };
 
 struct NodeConfig {

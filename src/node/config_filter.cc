@@ -137,9 +137,24 @@ void read_remote(ConfigSection& s, StaticFilter& f) {
                                 in_quotes(text), range.error().message));
 }
 
-void read_filter(ConfigSection s, NodeConfig& config, bool definition_known) {
+void read_tunnel(ConfigSection& s, StaticFilter& f) {
+  const bool protects = f.action == StaticFilter::Action::kProtect;
+  s.name("tunnel", f.tunnel, protects ? ConfigSection::kRequired : ConfigSection::kOptional);
+  if (!protects && !f.tunnel.empty()) s.error("tunnel", "needs action = \"protect\"");
+}
+
+void check_dvipa(ConfigSection& s, const StaticFilter& f, const vipa::Definition& definition) {
+  if (definition.find_define(f.dvipa) || definition.find_backup(f.dvipa)) return;
+  s.error("dvipa",
+          fmt::format("{} is neither defined nor backed up by this node: filters of a DVIPA belong on its owner "
+                      "and its backups",
+                      f.dvipa.to_string()));
+}
+
+void read_filter(ConfigSection s, const FilterReading& reading, std::vector<StaticFilter>& out) {
   if (!s.present()) return;
   StaticFilter f;
+  f.priority = reading.priority;
   s.address("dvipa", f.dvipa, ConfigSection::kRequired);
   s.choice("action", f.action,
            {{"permit", StaticFilter::Action::kPermit},
@@ -154,36 +169,35 @@ void read_filter(ConfigSection s, NodeConfig& config, bool definition_known) {
   read_remote(s, f);
   s.integer("priority", f.priority, 0, 0xffffffff);
   s.flag("log", f.log);
-  const bool named = f.dvipa != IpAddress();
-  if (named) check_family(s, f);
-  const bool known = config.definition.find_define(f.dvipa) || config.definition.find_backup(f.dvipa);
-  if (definition_known && named && !known) {
-    s.error("dvipa",
-            fmt::format("{} is neither defined nor backed up by this node: filters of a DVIPA belong on its owner "
-                        "and its backups",
-                        f.dvipa.to_string()));
+  if (reading.tunnels) read_tunnel(s, f);
+  if (f.dvipa != IpAddress()) {
+    check_family(s, f);
+    if (reading.definition != nullptr) check_dvipa(s, f, *reading.definition);
   }
   s.finish();
-  config.filters.push_back(std::move(f));
+  out.push_back(std::move(f));
 }
 
 }  // namespace
 
-void read_filters(const ConfigValue& root, ConfigReport& report, NodeConfig& config, bool definition_known) {
+std::vector<StaticFilter> read_filters(const ConfigValue& root, ConfigReport& report,
+                                       const FilterReading& reading) {
+  std::vector<StaticFilter> filters;
   const ConfigTable& tables = std::get<ConfigTable>(root.value);
   const auto found = tables.find("filter");
-  if (found == tables.end()) return;
+  if (found == tables.end()) return filters;
   const auto* list = std::get_if<ConfigList>(&found->second.value);
   if (list == nullptr || list->size() > kFiltersMax) {
-    return report.error(
-        found->second.line, "filter",
-        fmt::format("is {}: up to {} tables are expected, each beginning with [[filter]] in two brackets",
-                    found->second.kind(), kFiltersMax));
+    report.error(found->second.line, "filter",
+                 fmt::format("is {}: up to {} tables are expected, each beginning with [[filter]] in two brackets",
+                             found->second.kind(), kFiltersMax));
+    return filters;
   }
   int number = 0;
   for (const ConfigValue& element : *list) {
-    read_filter({element, fmt::format("[[filter]] {}", ++number), report, nullptr}, config, definition_known);
+    read_filter({element, fmt::format("[[filter]] {}", ++number), report, nullptr}, reading, filters);
   }
+  return filters;
 }
 
 }  // namespace testudo::node

@@ -88,7 +88,7 @@ void ConfigSection::error(std::string_view key, std::string message) {
 }
 
 const ConfigValue* ConfigSection::find(std::string_view key, Need need) {
-  known_.push_back(key);
+  if (std::find(known_.begin(), known_.end(), key) == known_.end()) known_.push_back(key);
   if (table_ == nullptr) return nullptr;
   const auto found = table_->find(key);
   if (found != table_->end()) return &found->second;

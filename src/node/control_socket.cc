@@ -96,6 +96,13 @@ Result<Descriptor> listen_at(const std::string& path, const std::string& group) 
   return fd;
 }
 
+bool privileged(int connection) {
+  ucred peer{};
+  socklen_t size = sizeof peer;
+  return ::getsockopt(connection, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0 &&
+         (peer.uid == 0 || peer.uid == ::geteuid());
+}
+
 class Server final : public ControlSocket {
  public:
   Server(io::Loop& loop, std::string path, Descriptor listener, Handler handler)
@@ -205,7 +212,10 @@ class Server final : public ControlSocket {
       if (alive.lock()) this->reply(id, answer);
     };
     if (!good) return reply({{"error", "a request is one line of JSON such as {\"command\": \"status\"}"}});
-    handler_(request["command"].get<std::string>(), reply);
+    handler_({.command = request["command"].get<std::string>(),
+              .arguments = request,
+              .privileged = privileged(connections_.at(id).fd.get())},
+             reply);
   }
 
   void reply(Id id, const nlohmann::json& answer) {

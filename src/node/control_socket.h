@@ -5,10 +5,10 @@
 // requests may follow each other on one connection. Runs on the control thread's loop, never blocks it.
 //
 //   auto socket = node::ControlSocket::open(loop, config.control.socket, config.control.group,
-//       [&](const std::string& command, node::ControlSocket::Reply reply) {
-//         if (command == "status") return reply(status_json());
-//         if (command == "connections") return ask_worker([reply](auto list) { reply(connections_json(list)); });
-//         reply(node::ControlSocket::unknown_command(command));
+//       [&](const node::ControlSocket::Request& request, node::ControlSocket::Reply reply) {
+//         if (request.command == "status") return reply(status_json());
+//         if (request.command == "connections") return ask_worker([reply](auto list) { reply(list_json(list)); });
+//         reply(node::ControlSocket::unknown_command(request.command));
 //       });
 #pragma once
 
@@ -27,9 +27,14 @@ namespace testudo::node {
 
 class ControlSocket {
  public:
+  struct Request {
+    std::string command;
+    nlohmann::json arguments;  // the whole object
+    bool privileged = false;   // the asker is root, or the user that the node runs as
+  };
   /// May be called now or later on the same thread, once; does nothing when the asker is gone.
   using Reply = std::function<void(const nlohmann::json&)>;
-  using Handler = std::function<void(const std::string& command, Reply reply)>;
+  using Handler = std::function<void(const Request& request, Reply reply)>;
 
   /// Makes the socket with mode 0600, or 0660 and `group` if that is not empty. A socket file that nobody answers
   /// on is replaced; if a live node answers there, an error says so. The file goes when the object does.

@@ -37,14 +37,16 @@ class ControlSocketTest : public testing::Test {
   void TearDown() override { std::filesystem::remove_all(folder_); }
 
   Result<std::unique_ptr<ControlSocket>> open() {
-    return ControlSocket::open(*loop_, path_, "", [this](const std::string& command, ControlSocket::Reply reply) {
-      commands_.push_back(command);
-      if (command == "later") {
-        later_ = std::move(reply);
-      } else {
-        reply({{"you_said", command}});
-      }
-    });
+    return ControlSocket::open(*loop_, path_, "",
+                               [this](const ControlSocket::Request& request, ControlSocket::Reply reply) {
+                                 const std::string& command = request.command;
+                                 commands_.push_back(command);
+                                 if (command == "later") {
+                                   later_ = std::move(reply);
+                                 } else {
+                                   reply({{"you_said", command}});
+                                 }
+                               });
   }
   io::Descriptor client() {
     io::Descriptor fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0));

@@ -110,9 +110,9 @@ Result<void> Daemon::build() {
 Result<void> Daemon::listen() {
   make_folder_of(config.control.socket);
   auto socket = ControlSocket::open(*loop, config.control.socket, config.control.group,
-                                    [this](const std::string& command, ControlSocket::Reply reply) {
+                                    [this](const ControlSocket::Request& request, ControlSocket::Reply reply) {
                                       if (node)
-                                        node->answer(command, std::move(reply));
+                                        node->answer(request, std::move(reply));
                                       else
                                         reply({{"error", "the node is starting"}});
                                     });

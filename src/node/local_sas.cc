@@ -35,7 +35,7 @@ ipsec::SaParameters without_keys(const ipsec::SaParameters& sa) {
 
 }  // namespace
 
-Result<void> LocalSas::install(ipsec::SaParameters parameters, Epoch epoch, NodeId owner, Time now) {
+Result<void> LocalSas::install(ipsec::SaParameters parameters, Epoch epoch, NodeId owner, Time now, SeqNo first) {
   if (const auto here = entries_.find(parameters.id); here != entries_.end()) {
     follow(here->second.shown, parameters);
     return {};
@@ -52,7 +52,7 @@ Result<void> LocalSas::install(ipsec::SaParameters parameters, Epoch epoch, Node
                   .reported = {},
                   .threshold = threshold,
                   .last_report = now};
-  plane_.submit(path::InstallSa{.sa = std::move(*sa), .epoch = epoch, .owner = owner});
+  plane_.submit(path::InstallSa{.sa = std::move(*sa), .epoch = epoch, .owner = owner, .first = first});
   return {};
 }
 

@@ -49,8 +49,9 @@ class LocalSas {
   LocalSas(const Options& options, ipsec::SaFactory& factory, DataPlane& plane)
       : options_(options), factory_(factory), plane_(plane) {}
 
-  /// Repeating an SA that is here changes nothing but its path.
-  Result<void> install(ipsec::SaParameters parameters, Epoch epoch, NodeId owner, Time now);
+  /// Repeating an SA that is here changes nothing but its path. `first`: the first sequence number that may be
+  /// granted, if this node is the owner.
+  Result<void> install(ipsec::SaParameters parameters, Epoch epoch, NodeId owner, Time now, SeqNo first = SeqNo(1));
   /// Its peer is at another address or port. An SA that is not here is left alone.
   void move(const ike::SaMove& move);
   /// Its owner has deleted it. What was used and not reported is in the next take_use().

@@ -115,7 +115,14 @@ Result<void> Node::begin(const vipa::Identity& self) {
                                   .ike = world_.ike,
                                   .log = world_.log,
                                   .self = self.id,
-                                  .tables_changed = [this] { publish_soon(); }});
+                                  .tables_changed = [this] { publish_soon(); },
+                                  .manual_expired = [this](SaId sa) { manual_->expired(sa); }});
+  manual_.emplace(ManualSas::Parts{.config = config_,
+                                   .executor = world_.executor,
+                                   .rng = world_.rng,
+                                   .ceilings = ceilings_,
+                                   .owner = *owner_,
+                                   .log = world_.log});
   shadow_.emplace(ShadowRole::Parts{.executor = world_.executor,
                                     .bus = world_.bus,
                                     .local_sas = *local_sas_,
@@ -179,12 +186,14 @@ vipa::OwnershipEvents Node::ownership_events() {
   return {.became_owner =
               [this](IpAddress dvipa, Epoch epoch) {
                 owner_->became_owner(dvipa, epoch);
+                manual_->became_owner(dvipa);
                 steer();
               },
           .lost =
               [this](IpAddress dvipa, const std::string& reason) {
                 world_.log.error("no longer owner of {}: {}", dvipa.to_string(), reason);
                 owner_->lost(dvipa);
+                manual_->lost(dvipa);
                 steer();
               },
           .changed = [this](const vipa::DvipaState& state) { ownership_changed(state); },

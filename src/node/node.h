@@ -28,10 +28,12 @@
 #include "io/netlink/host_network.h"
 #include "node/ceilings.h"
 #include "node/config.h"
+#include "node/control_socket.h"
 #include "node/data_plane.h"
 #include "node/filter_feed.h"
 #include "node/local_sas.h"
 #include "node/log.h"
+#include "node/manual_sas.h"
 #include "node/owner_role.h"
 #include "node/shadow_role.h"
 #include "vipa/membership.h"
@@ -64,7 +66,7 @@ class Node {
 
   /// Answers a request of the control socket (docs/commands.md). May answer later.
   using Reply = std::function<void(const nlohmann::json&)>;
-  void answer(const std::string& command, Reply reply);
+  void answer(const ControlSocket::Request& request, Reply reply);
 
   // ---- for the simulation's checks ----
   [[nodiscard]] const std::optional<vipa::Identity>& identity() const { return membership_.identity(); }
@@ -89,6 +91,8 @@ class Node {
   void link_down(const std::string& node, const std::string& reason);
   void received(const std::string& node, const xcf::v1::Envelope& message);
   void worker_event(path::Event event);
+  void load_manual_sas(const std::string& file, Reply reply);
+  void unload_manual_sas(const std::string& file, const Reply& reply);
   void poll_listeners();
   void sample_use();
   void publish_soon();
@@ -109,6 +113,7 @@ class Node {
   std::optional<LocalSas> local_sas_;
   std::optional<vipa::Readiness> readiness_;
   std::optional<OwnerRole> owner_;
+  std::optional<ManualSas> manual_;
   std::optional<ShadowRole> shadow_;
   std::optional<FilterFeed> filters_;
 

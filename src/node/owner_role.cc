@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "ike/manual_sa.h"
 #include "ike/sa_message.h"
 #include "node/static_filters.h"
 #include "xcf/address_field.h"
@@ -26,7 +27,7 @@ void OwnerRole::became_owner(IpAddress dvipa, Epoch epoch) {
   owned.installation = std::make_unique<ike::Installation>(dvipa, epoch, parts_.rng);
   owned.members.clear();
   for (const xcf::v1::Filter& filter : static_filters(parts_.config.filters, dvipa))
-    owned.installation->add_filter(filter);
+    owned.installation->add_filter(filter, ike::Origin::kOperator);
   parts_.readiness.distribute(dvipa, parts_.config.definition.distributes_of(dvipa));
   parts_.log.info("owner of {} from now on, epoch {}", dvipa.to_string(), epoch.value());
   broadcast_vipa_list();  // members refuse SAs of a DVIPA that they have not been told of
@@ -41,7 +42,8 @@ void OwnerRole::lost(IpAddress dvipa) {
   // epoch.
   for (const auto& [id, sa] : found->second.installation->sas()) {
     const IpAddress source = sa.direction == ipsec::Direction::kInbound ? sa.remote : sa.local;
-    if (parts_.ike != nullptr) parts_.ike->expire(ike::name_of(sa), source, ike::Expiry::kHard);
+    if (parts_.ike != nullptr && !ike::is_manual(sa.tunnel))
+      parts_.ike->expire(ike::name_of(sa), source, ike::Expiry::kHard);
   }
   for (const SaId id : found->second.installation->flush_sas()) remove_sa(id);
   owned_.erase(found);
@@ -192,6 +194,10 @@ void OwnerRole::tell_expired() {
     if (sa == nullptr) continue;
     const bool hard = due.expiry == ike::Expiry::kHard;
     const ike::SaName name = ike::name_of(*sa);
+    if (ike::is_manual(sa->tunnel)) {
+      manual_due(*sa, hard);
+      continue;
+    }
     const IpAddress source = sa->direction == ipsec::Direction::kInbound ? sa->remote : sa->local;
     parts_.log.info("SA {:#010x} of {} has reached its {} limit", name.spi.value(), sa->tunnel,
                     hard ? "hard" : "soft");
@@ -199,6 +205,16 @@ void OwnerRole::tell_expired() {
     // Fail closed: behind the hard limit nothing is sent or accepted, whether charon is there or not.
     if (hard) static_cast<void>(delete_sa(name));
   }
+}
+
+void OwnerRole::manual_due(const ipsec::SaParameters& sa, bool hard) {
+  parts_.log.warning("manual SA {:#010x} of {} has reached its {} limit: {}", sa.spi.value(), sa.tunnel,
+                     hard ? "hard" : "soft",
+                     hard ? "it is gone, and its traffic is dropped" : "load a file with other keys and SPIs");
+  if (!hard) return;
+  const SaId id = sa.id;
+  delete_manual_sa(id);
+  parts_.manual_expired(id);
 }
 
 void OwnerRole::need_ceiling(SaId id, SeqNo last) {
@@ -209,6 +225,13 @@ void OwnerRole::need_ceiling(SaId id, SeqNo last) {
 
 void OwnerRole::near_exhaustion(SaId id) {
   const ipsec::SaParameters* sa = find_sa(id);
+  if (sa != nullptr && ike::is_manual(sa->tunnel)) {
+    parts_.log.warning(
+        "manual SA {:#010x} of {} has nearly used its sequence numbers: load a file with another key and SPI for "
+        "it",
+        sa->spi.value(), sa->tunnel);
+    return;
+  }
   if (sa == nullptr || parts_.ike == nullptr) return;
   parts_.log.info("SA {:#010x} of {} has nearly used its sequence numbers: rekeying", sa->spi.value(), sa->tunnel);
   parts_.ike->expire(ike::name_of(*sa), sa->local, ike::Expiry::kSoft);

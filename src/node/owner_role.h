@@ -49,7 +49,8 @@ class OwnerRole final : public ike::IkeEvents {
     ike::IkeDaemon* ike;  // null: no charon on this node
     Log& log;
     NodeId self;
-    std::function<void()> tables_changed;  // filters or ready targets are others now
+    std::function<void()> tables_changed;                    // filters or ready targets are others now
+    std::function<void(SaId)> manual_expired = [](SaId) {};  // a manual SA is gone: its hard limit is reached
   };
 
   explicit OwnerRole(Parts parts) : parts_(std::move(parts)) {}
@@ -68,6 +69,14 @@ class OwnerRole final : public ike::IkeEvents {
   void acknowledged(const std::string& node, const xcf::v1::Ack& ack);
   void pull(const std::string& node, const xcf::v1::Pull& pull);
   void lifesize_report(const std::string& node, const xcf::v1::LifesizeReport& report);
+
+  // ---- the operator's (manual_sas.h) ----
+  /// As add_sa(), for any SA with a tunnel name of its own. `first`: of its sequence numbers, if outbound.
+  Result<SaId> install_sa(ipsec::SaParameters sa, SeqNo first);
+  /// An SA that is not there is ignored.
+  void delete_manual_sa(SaId id);
+  void add_filters(IpAddress dvipa, const std::vector<xcf::v1::Filter>& filters);
+  void delete_filters(IpAddress dvipa, const std::vector<xcf::v1::Filter>& filters);
 
   // ---- the local worker ----
   void need_ceiling(SaId sa, SeqNo last);
@@ -125,6 +134,7 @@ class OwnerRole final : public ike::IkeEvents {
   void send_vipa_list(const std::string& node);
   void broadcast_vipa_list();
   void tell_expired();
+  void manual_due(const ipsec::SaParameters& sa, bool hard);
 
   Parts parts_;
   std::map<IpAddress, Owned> owned_;

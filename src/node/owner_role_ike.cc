@@ -8,7 +8,6 @@
 #include "ike/agreement.h"
 #include "node/owner_role.h"
 #include "node/sa_text.h"
-#include "node/static_filters.h"
 
 namespace testudo::node {
 
@@ -74,16 +73,23 @@ Result<void> OwnerRole::add_sa(ipsec::SaParameters sa) {
   auto owned = owned_by_us(sa.local);
   if (!owned) return tl::unexpected(owned.error());
   if (auto fit = ike::check_advice(sa.suite, parts_.config.ipsec.allow); !fit) return fit;
-  const ike::SaName name = ike::name_of(sa);
   if (sa.direction == ipsec::Direction::kOutbound) sa.replay_window = parts_.config.ipsec.replay_window;
   if (sa.direction == ipsec::Direction::kInbound) sa.replay_window = parts_.config.ipsec.inbound_replay_window;
+  const auto id = install_sa(std::move(sa), SeqNo(1));
+  return id ? Result<void>() : tl::unexpected(id.error());
+}
+
+Result<SaId> OwnerRole::install_sa(ipsec::SaParameters sa, SeqNo first) {
+  auto owned = owned_by_us(sa.local);
+  if (!owned) return tl::unexpected(owned.error());
+  const ike::SaName name = ike::name_of(sa);
   auto id = (*owned)->installation->add_sa(std::move(sa));
   if (!id) return tl::unexpected(id.error());
   const ipsec::SaParameters& installed = *(*owned)->installation->find(*id);
-  if (auto local = parts_.local_sas.install(installed, (*owned)->epoch, parts_.self, parts_.executor.now());
+  if (auto local = parts_.local_sas.install(installed, (*owned)->epoch, parts_.self, parts_.executor.now(), first);
       !local) {
     static_cast<void>((*owned)->installation->delete_sa(name));
-    return local;
+    return tl::unexpected(local.error());
   }
   lifesize_.add(*id, installed.limits, parts_.executor.now());
   parts_.log.info("SA {:#010x} of {} installed: {}, {} {}, {}, peer {}", installed.spi.value(), installed.tunnel,
@@ -91,7 +97,33 @@ Result<void> OwnerRole::add_sa(ipsec::SaParameters sa) {
                   protocol_name(installed), installed.mode == ipsec::Mode::kTransport ? "transport" : "tunnel",
                   suite_name(installed), peer_of(installed));
   flush_outgoing(**owned);
-  return {};
+  return *id;
+}
+
+void OwnerRole::delete_manual_sa(SaId id) {
+  const ipsec::SaParameters* sa = find_sa(id);
+  if (sa != nullptr) static_cast<void>(delete_sa(ike::name_of(*sa)));
+}
+
+void OwnerRole::add_filters(IpAddress dvipa, const std::vector<xcf::v1::Filter>& filters) {
+  const auto found = owned_.find(dvipa);
+  if (found == owned_.end()) return;
+  bool changed = false;
+  for (const auto& filter : filters)
+    changed |= found->second.installation->add_filter(filter, ike::Origin::kOperator);
+  for (const SaId id : found->second.installation->take_deleted()) remove_sa(id);
+  flush_outgoing(found->second);
+  if (changed) parts_.tables_changed();
+}
+
+void OwnerRole::delete_filters(IpAddress dvipa, const std::vector<xcf::v1::Filter>& filters) {
+  const auto found = owned_.find(dvipa);
+  if (found == owned_.end()) return;
+  bool changed = false;
+  for (const auto& filter : filters)
+    changed |= found->second.installation->delete_filter(filter, ike::Origin::kOperator);
+  flush_outgoing(found->second);
+  if (changed) parts_.tables_changed();
 }
 
 Result<void> OwnerRole::update_sa(ike::SaName name, const ike::SaPath& path) {
@@ -159,7 +191,7 @@ void OwnerRole::remove_sa(SaId id) {
 
 void OwnerRole::flush_sas() {
   for (auto& [dvipa, owned] : owned_) {
-    for (const SaId id : owned.installation->flush_sas()) remove_sa(id);
+    for (const SaId id : owned.installation->flush_sas(ike::Origin::kDaemon)) remove_sa(id);
     flush_outgoing(owned);
   }
 }
@@ -185,12 +217,10 @@ Result<void> OwnerRole::delete_policy(const ike::Policy& policy) {
   return {};
 }
 
-// Only charon's filters go: those of the configuration stay.
+// Only charon's filters go: those of the configuration and of manual SAs stay.
 void OwnerRole::flush_policies() {
   for (auto& [dvipa, owned] : owned_) {
     owned.installation->flush_filters();
-    for (const xcf::v1::Filter& filter : static_filters(parts_.config.filters, dvipa))
-      owned.installation->add_filter(filter);
     flush_outgoing(owned);
   }
   parts_.tables_changed();

@@ -9,6 +9,7 @@
 
 #include "base/drop.h"
 #include "ike/filter_message.h"
+#include "ike/manual_sa.h"
 #include "node/sa_text.h"
 
 namespace testudo::node {
@@ -34,7 +35,9 @@ json filter_json(const xcf::v1::Filter& message, IpAddress dvipa) {
           {"destination", filter.destination.to_string()},
           {"destination_ports", ike::ports_text(filter.destination_ports, filter.protocol)},
           {"log", filter.log},
-          {"origin", filter.tunnel.empty() ? "static" : "dynamic"}};
+          {"origin", filter.tunnel.empty()           ? "static"
+                     : ike::is_manual(filter.tunnel) ? "manual"
+                                                     : "dynamic"}};
 }
 
 json port_json(const io::PortCounters* c) {
@@ -87,7 +90,18 @@ json Report::status() const {
            {{"configured", node_.world_.ike != nullptr},
             {"connected", node_.world_.ike != nullptr && node_.world_.ike->connected()},
             {"mismatches", node_.owner_ ? node_.owner_->mismatches() : std::vector<std::string>()}}},
+          {"manual", manual_files()},
           {"warnings", warnings()}};
+}
+
+json Report::manual_files() const {
+  json list = json::array();
+  if (!node_.manual_) return list;
+  for (const ManualSas::Shown& file : node_.manual_->files()) {
+    list.push_back(
+        {{"file", file.path}, {"sas", file.sas}, {"installed", file.installed}, {"filters", file.filters}});
+  }
+  return list;
 }
 
 json Report::members() const {
@@ -212,6 +226,7 @@ json Report::sa(SaId id, const LocalSas::Entry& entry, const std::vector<sequenc
   json result = {{"id", id.value()},
                  {"dvipa", p.local.to_string()},
                  {"tunnel", p.tunnel},
+                 {"origin", ike::is_manual(p.tunnel) ? "manual" : "ike"},
                  {"direction", p.direction == ipsec::Direction::kInbound ? "in" : "out"},
                  {"spi", fmt::format("{:#010x}", p.spi.value())},
                  {"protocol", protocol_name(p)},
@@ -321,26 +336,6 @@ json Report::counters() const {
             {"via_owner", c->target_outbound->via_owner.value()},
             {"replies_protected", c->target_inbound->replies.value()}}},
           {"drops", std::move(drops)}};
-}
-
-// ---- requests ----
-
-void Node::answer(const std::string& command, Reply reply) {
-  const Report report(*this);
-  if (command == "status") return reply(report.status());
-  if (command == "counters") return reply(report.counters());
-  const bool running = world_.plane.counters() != nullptr;
-  if (command == "connections") {
-    if (!running) return reply(report.connections({}));
-    want_connections_.push_back([this, reply](const auto& list) { reply(Report(*this).connections(list)); });
-    return world_.plane.submit(path::ListConnections{});
-  }
-  if (command == "sa") {
-    if (!running) return reply(report.sa({}));
-    want_leases_.push_back([this, reply](const auto& list) { reply(Report(*this).sa(list)); });
-    return world_.plane.submit(path::ListLeases{});
-  }
-  reply({{"error", fmt::format("unknown command '{}': status, sa, connections or counters", command)}});
 }
 
 }  // namespace testudo::node

@@ -30,6 +30,7 @@ class Report {
   [[nodiscard]] nlohmann::json sa(SaId id, const LocalSas::Entry& entry,
                                   const std::vector<sequence::SequencerInfo>& leases) const;
   [[nodiscard]] nlohmann::json filters() const;
+  [[nodiscard]] nlohmann::json manual_files() const;
   [[nodiscard]] std::string name_of(NodeId id) const;
 
   const Node& node_;

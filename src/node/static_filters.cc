@@ -2,6 +2,7 @@
 #include "node/static_filters.h"
 
 #include "ike/filter_message.h"
+#include "ike/manual_sa.h"
 
 namespace testudo::node {
 namespace {
@@ -32,6 +33,7 @@ policy::Filter filter_of(const StaticFilter& rule, policy::Direction direction) 
   filter.priority = rule.priority;
   filter.action = action_of(rule.action);
   filter.log = rule.log;
+  if (!rule.tunnel.empty()) filter.tunnel = ike::manual_tunnel(rule.tunnel);
   filter.protocol = rule.protocol;
   filter.source = outbound ? own : other;
   filter.destination = outbound ? other : own;

@@ -36,6 +36,7 @@ struct InstallSa {
   std::unique_ptr<ipsec::Sa> sa;
   Epoch epoch;
   NodeId owner;
+  SeqNo first = SeqNo(1);  // outbound, at its owner: numbers below were granted before, under the same key
 };
 struct RemoveSa {
   SaId id;

@@ -50,7 +50,7 @@ void Worker::apply(InstallSa& command) {
     owner_inbound_.sa_installed(sa);
     sequencer_.add_sa(id, {.dvipa = sa.local(),
                            .epoch = command.epoch,
-                           .first = SeqNo(1),
+                           .first = command.first,
                            .peer_window = sa.replay_window(),
                            .esn = sa.esn()});
   }

@@ -14,6 +14,7 @@
 #include "cli/command_line.h"
 #include "cli/query.h"
 #include "node/config.h"
+#include "node/diagnostic_json.h"
 
 namespace testudo::cli {
 namespace {
@@ -118,15 +119,6 @@ json summary_json(const NodeConfig& c) {
   return {{"node", c.name}, {"cluster", c.cluster}, {"owns", owns}, {"backs_up", backs_up}, {"notes", notes_on(c)}};
 }
 
-json errors_json(const vipa::Diagnostics& errors) {
-  json out = json::array();
-  for (const vipa::Diagnostic& e : errors) {
-    out.push_back(
-        {{"file", e.file}, {"line", e.line}, {"column", e.column}, {"subject", e.subject}, {"message", e.message}});
-  }
-  return out;
-}
-
 /// What the running node says of charon's proposals; nothing when it does not run, for then charon has no one to
 /// tell.
 vipa::Diagnostics check_charon(const NodeConfig& c) {
@@ -154,7 +146,7 @@ int check(const CheckOptions& options, std::ostream& out) {
     json answer = ok ? summary_json(loaded.config) : json::object();
     answer["ok"] = ok;
     answer["file"] = options.config;
-    answer["errors"] = errors_json(loaded.errors);
+    answer["errors"] = node::errors_json(loaded.errors);
     out << answer.dump(-1, ' ', false, json::error_handler_t::replace) << "\n";
   } else if (ok) {
     write_summary(loaded.config, out);

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "cli/check.h"
+#include "cli/manual.h"
 #include "cli/query.h"
 #include "cli/render.h"
 #include "node/config.h"
@@ -43,6 +44,41 @@ int run_node(const std::string& config, std::ostream& err) {
 int fail_with(std::ostream& err, const Error& error, ExitStatus status) {
   err << "testudo: " << error.message << "\n";
   return status;
+}
+
+/// testudo sa list, load, unload, check.
+struct ManualCommand {
+  explicit ManualCommand(CLI::App& sa) {
+    sa.require_subcommand(0, 1);
+    sa.add_subcommand("list", "The same as without a word behind sa")->fallthrough();
+    load =
+        add(sa, "load", "Load the manual SAs and filters of a file; loaded again, it replaces what it had before");
+    unload = add(sa, "unload", "Remove what a file has brought");
+    check = add(sa, "check", "Validate such a file, with --config for that node; load nothing");
+  }
+  CLI::App* add(CLI::App& sa, const char* name, const char* help) {
+    CLI::App* sub = sa.add_subcommand(name, help)->fallthrough();
+    sub->add_option("file", file, "File of manual SAs (docs/manual-sas.md)")->required()->type_name("FILE");
+    return sub;
+  }
+  [[nodiscard]] bool checks() const { return check->parsed(); }
+  [[nodiscard]] bool changes() const { return load->parsed() || unload->parsed(); }
+
+  std::string file;
+  CLI::App *load, *unload, *check;
+};
+
+int change(const ManualCommand& manual, const QueryOptions& options, std::ostream& out, std::ostream& err) {
+  const Result<std::string> socket = control_socket(options.socket, options.config);
+  if (!socket) return fail_with(err, socket.error(), kUnreachable);
+  const Result<nlohmann::json> answer = request(*socket, change_request(manual.load->parsed(), manual.file),
+                                                std::chrono::seconds(options.timeout_seconds));
+  if (!answer) return fail_with(err, answer.error(), kUnreachable);
+  if (options.json) {
+    out << answer->dump() << "\n";
+    return answer->contains("error") ? kFailed : kOk;
+  }
+  return write_change(*answer, out, err);
 }
 
 int query(const std::string& command, const QueryOptions& options, std::ostream& out, std::ostream& err) {
@@ -94,6 +130,7 @@ int run(int argc, const char* const* argv, std::ostream& out, std::ostream& err)
         ->check(CLI::Range(1, 600))
         ->capture_default_str();
   }
+  const ManualCommand manual(*app.get_subcommand("sa"));
 
   try {
     app.parse(argc, argv);
@@ -102,6 +139,8 @@ int run(int argc, const char* const* argv, std::ostream& out, std::ostream& err)
   }
   if (node->parsed()) return run_node(node_config, err);
   if (checks->parsed()) return check(check_options, out);
+  if (manual.checks()) return check_manual({manual.file, options.config, options.json}, out);
+  if (manual.changes()) return change(manual, options, out, err);
   return query(app.get_subcommands().front()->get_name(), options, out, err);
 }
 

@@ -78,6 +78,10 @@ Result<std::string> read_line(int fd, const std::string& socket) {
 }  // namespace
 
 Result<nlohmann::json> ask(const std::string& socket, const std::string& command, Duration timeout) {
+  return request(socket, nlohmann::json{{"command", command}}, timeout);
+}
+
+Result<nlohmann::json> request(const std::string& socket, const nlohmann::json& whole, Duration timeout) {
   const Descriptor fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
   if (fd.get() < 0) return fail(fmt::format("socket: {}", std::strerror(errno)));
   const auto us = std::chrono::duration_cast<std::chrono::microseconds>(timeout).count();
@@ -86,8 +90,8 @@ Result<nlohmann::json> ask(const std::string& socket, const std::string& command
   ::setsockopt(fd.get(), SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
   if (!connect_to(fd.get(), socket)) return not_running(socket);
 
-  const std::string request = nlohmann::json{{"command", command}}.dump() + "\n";
-  if (::send(fd.get(), request.data(), request.size(), MSG_NOSIGNAL) != static_cast<ssize_t>(request.size())) {
+  const std::string line_out = whole.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
+  if (::send(fd.get(), line_out.data(), line_out.size(), MSG_NOSIGNAL) != static_cast<ssize_t>(line_out.size())) {
     return not_running(socket);
   }
   const Result<std::string> line = read_line(fd.get(), socket);

@@ -14,6 +14,9 @@ namespace testudo::cli {
 
 /// The answer; an Error when no node answers within `timeout`.
 [[nodiscard]] Result<nlohmann::json> ask(const std::string& socket, const std::string& command, Duration timeout);
+/// The same for a whole request, {"command": …}.
+[[nodiscard]] Result<nlohmann::json> request(const std::string& socket, const nlohmann::json& whole,
+                                             Duration timeout);
 
 /// The control socket to ask: `socket` if given, else that of node file `config`, else the only one in
 /// /run/testudo.

@@ -62,8 +62,8 @@ class Query : public testing::Test {
 };
 
 TEST_F(Query, AnswerAsTableAndAsJson) {
-  serve([](const std::string& command, node::ControlSocket::Reply reply) {
-    if (command != "status") return reply(node::ControlSocket::unknown_command(command));
+  serve([](const node::ControlSocket::Request& request, node::ControlSocket::Reply reply) {
+    if (request.command != "status") return reply(node::ControlSocket::unknown_command(request.command));
     reply({{"node", "t1"}, {"cluster", "demo"}, {"version", "9"}});
   });
   const Outcome table = testudo({"status", "--socket", path_.c_str()});
@@ -79,7 +79,9 @@ TEST_F(Query, AnswerAsTableAndAsJson) {
 
 // Much larger than a socket's buffer.
 TEST_F(Query, LargeAnswerComesWhole) {
-  serve([](const std::string&, node::ControlSocket::Reply reply) { reply({{"big", std::string(5U << 20, 'x')}}); });
+  serve([](const node::ControlSocket::Request&, node::ControlSocket::Reply reply) {
+    reply({{"big", std::string(5U << 20, 'x')}});
+  });
   const Result<nlohmann::json> answer = ask(path_, "connections", 10s);
   ASSERT_TRUE(answer) << answer.error().message;
   EXPECT_EQ(answer->at("big").get<std::string>().size(), 5U << 20);
@@ -92,7 +94,7 @@ TEST_F(Query, NobodyThere) {
 }
 
 TEST_F(Query, NodeThatDoesNotAnswerInTime) {
-  serve([](const std::string&, const node::ControlSocket::Reply&) {});
+  serve([](const node::ControlSocket::Request&, const node::ControlSocket::Reply&) {});
   const Result<nlohmann::json> answer = ask(path_, "status", 100ms);
   ASSERT_FALSE(answer);
   EXPECT_THAT(answer.error().message, HasSubstr("does not answer in time"));

@@ -89,6 +89,10 @@ std::string status(const json& a) {
   out += fmt::format("charon:   {}\n", !ike.value("configured", false) ? "none on this node"
                                        : ike.value("connected", false) ? "connected"
                                                                        : "not connected");
+  for (const json& m : list(a, "manual")) {
+    out += fmt::format("manual:   {}: {} of {} SAs installed, {} filters\n", text(m, "file"), text(m, "installed"),
+                       text(m, "sas"), text(m, "filters"));
+  }
   for (const json& w : list(a, "warnings")) out += "warning: " + w.get<std::string>() + "\n";
   return out + section("\nMembers", members, "none") + section("\nDVIPAs", dvipas, "none");
 }
@@ -102,15 +106,15 @@ std::string lifesize(const json& sa) {
 }
 
 std::string sa(const json& a) {
-  Table sas({"DVIPA", "TUNNEL", "DIRECTION", "PROTOCOL", "IPSEC MODE", "SPI", "PEER", "ENCAPSULATION", "ALGORITHM",
-             "PACKETS", "BYTES", "LIFESIZE", "SHADOWS"},
-            {kLeft, kLeft, kLeft, kLeft, kLeft, kLeft, kLeft, kLeft, kLeft, kRight, kRight, kRight});
+  Table sas({"DVIPA", "TUNNEL", "ORIGIN", "DIRECTION", "PROTOCOL", "IPSEC MODE", "SPI", "PEER", "ENCAPSULATION",
+             "ALGORITHM", "PACKETS", "BYTES", "LIFESIZE", "SHADOWS"},
+            {kLeft, kLeft, kLeft, kLeft, kLeft, kLeft, kLeft, kLeft, kLeft, kLeft, kRight, kRight, kRight});
   Table leases({"SPI", "MODE", "NEXT", "CEILING", "OUTSTANDING", "REPLAY WINDOW"},
                {kLeft, kLeft, kRight, kRight, kRight, kRight});
   for (const json& s : list(a, "sas")) {
-    sas.row({text(s, "dvipa"), text(s, "tunnel"), text(s, "direction"), text(s, "protocol"), text(s, "ipsec_mode"),
-             text(s, "spi"), text(s, "peer"), text(s, "encapsulation"), text(s, "algorithm"), text(s, "packets"),
-             bytes_text(number(s, "bytes")), lifesize(s), joined(list(s, "shadows"))});
+    sas.row({text(s, "dvipa"), text(s, "tunnel"), text(s, "origin"), text(s, "direction"), text(s, "protocol"),
+             text(s, "ipsec_mode"), text(s, "spi"), text(s, "peer"), text(s, "encapsulation"), text(s, "algorithm"),
+             text(s, "packets"), bytes_text(number(s, "bytes")), lifesize(s), joined(list(s, "shadows"))});
     if (text(s, "direction") != "out") continue;
     leases.row({text(s, "spi"), text(s, "mode"), text(s, "next"), text(s, "ceiling"), text(s, "leases_outstanding"),
                 text(s, "replay_window")});
