@@ -32,9 +32,9 @@ constexpr Need kOptional = ConfigSection::kOptional;
 constexpr Need kRequired = ConfigSection::kRequired;
 constexpr std::size_t kFileMax = 1 << 20;  // bytes
 
-constexpr std::array<std::string_view, 15> kTables = {
+constexpr std::array<std::string_view, 16> kTables = {
     "node",  "interfaces", "xcf",         "tls",  "facility", "ike", "control", "definition",
-    "ipsec", "sequence",   "connections", "hold", "lifesize", "log", "filter"};
+    "ipsec", "sequence",   "connections", "hold", "lifesize", "log", "debug",   "filter"};
 
 Result<std::string> read_file(const std::string& path) {
   std::ifstream in(path, std::ios::binary);
@@ -243,6 +243,11 @@ void read_log(ConfigSection s, NodeConfig::Log& c) {
   s.finish();
 }
 
+void read_debug(ConfigSection s, NodeConfig::Debug& c) {
+  s.path("key-log", c.key_log);
+  s.finish();
+}
+
 void unknown_tables(const ConfigValue& root, ConfigReport& report) {
   for (const auto& [name, value] : std::get<ConfigTable>(root.value)) {
     if (std::find(kTables.begin(), kTables.end(), name) != kTables.end()) continue;
@@ -268,6 +273,7 @@ vipa::Diagnostics read_all(const ConfigValue& root, ConfigReport& report, NodeCo
   read_sequence({root, "sequence", report}, c.sequence);
   read_limits(root, report, c);
   read_log({root, "log", report}, c.log);
+  read_debug({root, "debug", report}, c.debug);
   const bool named = std::get<ConfigTable>(root.value).contains("definition");
   const bool known = definition_errors.empty() && (!named || !c.definition_file.empty());
   c.filters = read_filters(root, report, {.definition = known ? &c.definition : nullptr});

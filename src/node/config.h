@@ -129,6 +129,10 @@ struct NodeConfig {
     LogFormat format = LogFormat::kText;
   } log;
 
+  struct Debug {
+    std::string key_log;  // keys of all SAs go into this file, for Wireshark (key_log.h); empty: none
+  } debug;
+
   std::vector<StaticFilter> filters;
 };
 

@@ -51,6 +51,7 @@ struct Daemon {
   io::Descriptor signals;
   std::unique_ptr<io::Loop> loop;
   std::unique_ptr<ControlSocket> control;
+  std::unique_ptr<KeyLog> key_log;
   std::unique_ptr<facility::Facility> facility;
   std::unique_ptr<xcf::GrpcBus> bus;
   io::KernelNetwork host;
@@ -61,6 +62,7 @@ struct Daemon {
 
   Result<void> build();
   Result<void> listen();
+  Result<void> open_key_log();
   void stop(int with_status);
 };
 
@@ -72,6 +74,7 @@ Result<void> Daemon::build() {
   if (!made) return tl::unexpected(made.error());
   loop = std::move(*made);
   if (auto listening = listen(); !listening) return listening;
+  if (auto opened = open_key_log(); !opened) return opened;
 
   auto etcd = facility::connect_etcd(*loop, {.endpoints = config.facility.endpoints,
                                              .ca_file = config.tls.ca,
@@ -99,7 +102,8 @@ Result<void> Daemon::build() {
                                                     .plane = *plane,
                                                     .host = host,
                                                     .ike = charon.get(),
-                                                    .log = *log});
+                                                    .log = *log,
+                                                    .key_log = key_log.get()});
   node->on_failed([this](const Error& error) {
     log->error("{}", error.message);
     stop(1);
@@ -124,6 +128,18 @@ Result<void> Daemon::listen() {
     log->info("stopping: signal {}", info.ssi_signo);
     stop(0);
   });
+}
+
+Result<void> Daemon::open_key_log() {
+  if (config.debug.key_log.empty()) return {};
+  auto opened = KeyLog::open(config.debug.key_log);
+  if (!opened) return tl::unexpected(opened.error());
+  key_log = std::move(*opened);
+  log->warning(
+      "[debug] key-log is on: THE KEYS OF ALL SAS ARE WRITTEN TO {}; whoever has that file can read their "
+      "traffic. Leave the key out when you are done, and remove the file",
+      key_log->path());
+  return {};
 }
 
 void Daemon::stop(int with_status) {

@@ -43,6 +43,7 @@ Result<void> LocalSas::install(ipsec::SaParameters parameters, Epoch epoch, Node
   const SaId id = parameters.id;
   const ike::Used threshold = ike::report_threshold(parameters.limits, options_.report_percent);
   ipsec::SaParameters shown = without_keys(parameters);
+  if (key_log_ != nullptr) key_log_->add(parameters);
   auto sa = factory_.create(std::move(parameters));
   if (!sa) return tl::unexpected(sa.error());
   entries_[id] = {.sa = sa->get(),

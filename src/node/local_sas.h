@@ -22,6 +22,7 @@
 #include "ike/sa_message.h"
 #include "ipsec/sa.h"
 #include "node/data_plane.h"
+#include "node/key_log.h"
 
 namespace testudo::node {
 
@@ -46,8 +47,9 @@ class LocalSas {
     Time last_report;
   };
 
-  LocalSas(const Options& options, ipsec::SaFactory& factory, DataPlane& plane)
-      : options_(options), factory_(factory), plane_(plane) {}
+  /// `key_log`: is told the keys of each SA that is installed; null, as a rule: nobody is.
+  LocalSas(const Options& options, ipsec::SaFactory& factory, DataPlane& plane, KeyLog* key_log = nullptr)
+      : options_(options), factory_(factory), plane_(plane), key_log_(key_log) {}
 
   /// Repeating an SA that is here changes nothing but its path. `first`: the first sequence number that may be
   /// granted, if this node is the owner.
@@ -80,6 +82,7 @@ class LocalSas {
   Options options_;
   ipsec::SaFactory& factory_;
   DataPlane& plane_;
+  KeyLog* key_log_;
   std::map<SaId, Entry> entries_;
   std::vector<Use> uses_;  // of SAs that were removed, and what take_use() gathers
 };

@@ -101,7 +101,7 @@ Result<void> Node::begin(const vipa::Identity& self) {
   factory_ = std::make_unique<ipsec::SaFactory>(self.incarnation);
   local_sas_.emplace(LocalSas::Options{.report_percent = config_.lifesize.report_percent,
                                        .report_interval = config_.lifesize.report_interval},
-                     *factory_, world_.plane);
+                     *factory_, world_.plane, world_.key_log);
   readiness_.emplace(self.id);
   owner_.emplace(OwnerRole::Parts{.config = config_,
                                   .executor = world_.executor,

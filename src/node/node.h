@@ -31,6 +31,7 @@
 #include "node/control_socket.h"
 #include "node/data_plane.h"
 #include "node/filter_feed.h"
+#include "node/key_log.h"
 #include "node/local_sas.h"
 #include "node/log.h"
 #include "node/manual_sas.h"
@@ -54,6 +55,7 @@ class Node {
     io::HostNetwork& host;
     ike::IkeDaemon* ike;  // null: no charon on this node
     Log& log;
+    KeyLog* key_log = nullptr;  // null: none
   };
 
   Node(const NodeConfig& config, World world);

@@ -203,6 +203,10 @@ json Report::warnings() const {
       list.push_back("charon's configuration: " + mismatch);
   }
   if (node_.steering_failed_) list.push_back("the host's kernel could not be set up for its DVIPAs; see the log");
+  if (const KeyLog* keys = node_.world_.key_log) {
+    list.push_back(fmt::format("[debug] key-log is on: the keys of all SAs are written to {}", keys->path()));
+    if (keys->failed() != 0) list.push_back(fmt::format("the keys of {} SAs could not be written", keys->failed()));
+  }
   if (!node_.identity()) list.push_back("not a member of the cluster yet");
   return list;
 }
@@ -299,6 +303,7 @@ json Report::counters() const {
     drops[std::string(kDropNames[i])] = c->drops->value(static_cast<Drop>(i));
   }
   const auto& owner = *c->owner_inbound;
+  const KeyLog* keys = node_.world_.key_log;
   return {{"ports",
            {{"tun", port_json(c->tun)},
             {"raw", port_json(c->raw)},
@@ -335,6 +340,8 @@ json Report::counters() const {
             {"too_big_told", c->target_outbound->too_big_told.value()},
             {"via_owner", c->target_outbound->via_owner.value()},
             {"replies_protected", c->target_inbound->replies.value()}}},
+          {"key_log",
+           {{"written", keys == nullptr ? 0 : keys->written()}, {"failed", keys == nullptr ? 0 : keys->failed()}}},
           {"drops", std::move(drops)}};
 }
 

@@ -13,6 +13,7 @@ import os
 import re
 from concurrent.futures import Future
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Callable
 
 from cases import CASES, Case, KernelSa, parse_xfrm_states
@@ -21,6 +22,7 @@ from lab import certificates, config, wait
 from lab.capture import Capture
 from lab.host import LabHost
 from lab.http import url_host
+from lab.node import Node
 from lab.quickstart import CLIENT_ADDRESS, DVIPA, ETCD_ADDRESS, Quickstart
 from lab.topology import Host, Segment, Topology
 
@@ -66,6 +68,16 @@ class KernelCluster(Quickstart):
         super().down()
 
     # ---- start ----
+
+    def _write_node_configs(self) -> None:
+        super()._write_node_configs()
+        for node in self.nodes.values():
+            with node.config.open("a", encoding="utf-8") as file:
+                file.write(f'\n[debug]\nkey-log = "{self.key_log(node)}"\n')
+
+    @staticmethod
+    def key_log(node: Node) -> Path:
+        return node.host.dir / "esp_sa"
 
     def wait_ready(self, seconds: float = 60.0) -> None:
         """Longer than elsewhere: the guest takes one of the processors."""

@@ -2,9 +2,13 @@
 """tshark, given keys: what it makes of the ESP packets in a capture.
 
     packets = read(path, [esp_sa_line(state) for state in kernel_sas])
+    packets = read(path, table=node.key_log)                 # a file of such lines, in Wireshark's configuration folder
     assert not [packet for packet in packets if packet.wrong]
 """
+import os
+import shutil
 import subprocess
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,15 +51,19 @@ def esp_sa_line(sa: KernelSa) -> str:
                                                *found.get("auth-trunc", ("NULL", ""))))
 
 
-def read(capture: Path, esp_sa_lines: list[str]) -> list[EspPacket]:
+def read(capture: Path, esp_sa_lines: list[str] | None = None, table: Path | None = None) -> list[EspPacket]:
     preferences = ["esp.enable_encryption_decode:TRUE", "esp.enable_authentication_check:TRUE",
                    "tcp.check_checksum:TRUE", "tcp.desegment_tcp_streams:FALSE",
-                   *[f"uat:esp_sa:{line}" for line in esp_sa_lines]]
+                   *[f"uat:esp_sa:{line}" for line in esp_sa_lines or []]]
     # What the file has at random would make HTTP's dissector give up now and then, and with it ESP's before it has shown all.
     command = ["tshark", "-n", "-r", str(capture), "-d", "tcp.port==80,data", "-Y", "esp or _ws.malformed", "-T", "fields", "-e", "frame.number"]
     command += [word for field in _FIELDS for word in ("-e", field)]
     command += [word for preference in preferences for word in ("-o", preference)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    with tempfile.TemporaryDirectory() as folder:
+        if table:
+            shutil.copy(table, Path(folder) / "esp_sa")
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120,
+                              env={**os.environ, "WIRESHARK_CONFIG_DIR": folder})
     if done.returncode != 0:
         raise RuntimeError(f"tshark: status {done.returncode}: {done.stderr.strip()[-1000:]}")
     return [_packet(line) for line in done.stdout.splitlines()]

@@ -57,6 +57,8 @@ std::vector<std::string> notes_on(const NodeConfig& c) {
         "there is no [ike] socket: this node runs no charon, so no client can negotiate IPsec for the DVIPAs it "
         "owns");
   }
+  if (!c.debug.key_log.empty())
+    out.push_back(fmt::format("[debug] key-log: the keys of all SAs will be written to {}", c.debug.key_log));
   for (const vipa::Define& d : c.definition.defines) {
     if (!c.definition.distributes_of(d.address).empty()) continue;
     out.push_back(
