@@ -204,6 +204,7 @@ void Client::protect(const Bytes& packet) {
   transforms_->encap(request);
   CHECK(!request[0].drop);
   ++counters_.packets_out;
+  world_.invariants.client_sent(child.at_dvipa, packet_number_);
   if (!policy_.udp_encapsulation) esp.erase(esp.begin(), esp.begin() + wire::kIpv4HeaderSize);  // transmit()'s
   if (captured_.size() < kCapturedMost) {
     captured_.push_back(esp);

@@ -19,6 +19,7 @@
 #include "ipsec/transforms.h"
 #include "sim/ike_daemon.h"
 #include "sim/ike_exchange.h"
+#include "sim/invariants.h"
 #include "sim/network.h"
 #include "sim/tcp_client.h"
 
@@ -40,6 +41,7 @@ class Client {
     VirtualTime& time;
     Network& network;
     Transcript& transcript;
+    Invariants& invariants;
     std::uint64_t seed = 1;
   };
   struct Job {

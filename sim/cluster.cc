@@ -43,6 +43,7 @@ Cluster::Cluster(std::uint64_t seed, const Options& options, bool verbose)
       control_(world_, seed * 11 + 2, {.jitter = options.control_jitter}) {
   transcript_.set_verbose(verbose);
   invariants_.clear_permitted(kPlainDvipa);
+  invariants_.limits(options.child.limits);
   const std::string distribute =
       fmt::format("VIPADISTRIBUTE {0} PORT {2} DESTIP{3}\nVIPADISTRIBUTE {1} PORT {2} DESTIP{3}\n",
                   kDvipa.to_string(), kPlainDvipa.to_string(), kPort, destinations(options.targets));
@@ -53,9 +54,12 @@ Cluster::Cluster(std::uint64_t seed, const Options& options, bool verbose)
            seed);
   for (std::size_t i = 0; i < options.targets; ++i)
     add_node(fmt::format("t{}", i + 1), static_cast<std::uint32_t>(11 + i), "", false, seed);
-  client_ = std::make_unique<Client>(
-      Client::World{.time = time_, .network = network_, .transcript = transcript_, .seed = seed * 11 + 3}, "client",
-      kClientAddress, options_.child);
+  client_ = std::make_unique<Client>(Client::World{.time = time_,
+                                                   .network = network_,
+                                                   .transcript = transcript_,
+                                                   .invariants = invariants_,
+                                                   .seed = seed * 11 + 3},
+                                     "client", kClientAddress, options_.child);
 }
 
 Cluster::~Cluster() = default;
@@ -71,9 +75,9 @@ void Cluster::add_node(const std::string& name, std::uint32_t number, const std:
   config.sequence.skew_guard = options_.skew_guard;
   config.sequence.ceiling_step = options_.ceiling_step;
   config.facility.session_ttl = kSessionTtl;
-  config.connections.max = 4096;
+  config.connections.max = options_.connections;
   config.hold.packets = 128;
-  config.lifesize.report_interval = 200ms;
+  config.lifesize = options_.lifesize;
   if (!definition.empty()) {
     const auto parsed = vipa::parse_definition(definition, name + ".vipa");
     CHECK(parsed.errors.empty());
@@ -124,6 +128,7 @@ void Cluster::check() {
     }
     invariants_.owners(dvipa, owners);
   }
+  check_lifesize();
   if (store_.revision() == checked_) return;
   checked_ = store_.revision();
   const std::string prefix = vipa::key_prefix(kCluster) + "ceiling/";
@@ -136,6 +141,22 @@ void Cluster::check() {
     const std::string& value = entry->second.value;
     std::from_chars(value.data(), value.data() + value.size(), last);
     invariants_.ceiling(SaId(id), SeqNo(last));
+  }
+}
+
+// Packets are counted in a worker's turn, and nowhere else.
+void Cluster::check_lifesize() {
+  for (const auto& node : nodes_) {
+    if (!node->running() || !node->take_turned() || node->node().local_sas() == nullptr) continue;
+    for (const auto& [id, entry] : node->node().local_sas()->all()) {
+      invariants_.carried({.node = node->name(),
+                           .life = node->lives(),
+                           .id = id,
+                           .spi = entry.shown.spi,
+                           .outbound = entry.shown.direction == ipsec::Direction::kOutbound,
+                           .bytes = entry.sa->totals().bytes.value(),
+                           .packets = entry.sa->totals().packets.value()});
+    }
   }
 }
 

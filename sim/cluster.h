@@ -38,6 +38,8 @@ class Cluster {
     Duration skew_guard = 40us;
     std::uint64_t ceiling_step = 1 << 20;
     std::size_t targets = 3;
+    std::uint32_t connections = 4096;  // that the owner remembers, closed ones for a minute as well
+    node::NodeConfig::Lifesize lifesize{.report_interval = 200ms};
   };
 
   Cluster(std::uint64_t seed, const Options& options, bool verbose);
@@ -73,6 +75,7 @@ class Cluster {
  private:
   bool step();
   void check();
+  void check_lifesize();
   void add_node(const std::string& name, std::uint32_t number, const std::string& definition, bool ike,
                 std::uint64_t seed);
 

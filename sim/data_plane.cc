@@ -132,6 +132,7 @@ void SimDataPlane::turn_at(Time when) {
 
 void SimDataPlane::turn() {
   next_turn_.reset();
+  turned_ = true;
   const Duration late = world_.network.chance(world_.scheduling.preemption)
                             ? world_.network.up_to(world_.scheduling.preempted_most)
                             : Duration::zero();

@@ -12,6 +12,7 @@
 #include <set>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/rng.h"
@@ -64,6 +65,8 @@ class SimDataPlane final : public node::DataPlane {
   void submit(path::Command command) override;
   Result<void> serve(const std::vector<io::SteeredDvipa>& dvipas) override;
   [[nodiscard]] const path::WorkerCounters* counters() const override;
+  /// There was a turn since the last call.
+  bool take_turned() { return std::exchange(turned_, false); }
 
   // ---- what arrives ----
   void udp(Endpoint source, Endpoint destination, const Bytes& payload);
@@ -106,6 +109,7 @@ class SimDataPlane final : public node::DataPlane {
   Executor::Timer timer_ = 0;
   std::optional<Time> next_turn_;
   Time busy_until_{};
+  bool turned_ = false;
   std::map<Spi, std::vector<std::uint32_t>> sent_;  // numbers sent in this turn, for the transcript
 };
 

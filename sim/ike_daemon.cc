@@ -61,11 +61,11 @@ std::optional<IkeMessage> SimIkeDaemon::create(Peer& peer, const IkeMessage& req
 }
 
 bool SimIkeDaemon::expire(ike::SaName name, IpAddress, ike::Expiry expiry) {
-  if (expiry == ike::Expiry::kSoft) ++soft_expiries_;
+  ++(expiry == ike::Expiry::kSoft ? soft_expiries_ : hard_expiries_);
   for (auto& [remote, peer] : peers_) {
     for (auto& [at_client, child] : peer.children) {
       if (name.spi != child.at_client && name.spi != child.at_dvipa) continue;
-      if (expiry == ike::Expiry::kSoft && !child.replaced) replace(peer, at_client);
+      if (!child.replaced) replace(peer, at_client);
       return true;
     }
   }
@@ -85,6 +85,11 @@ void SimIkeDaemon::replace(Peer& peer, Spi at_client) {
   transcript_.tell(node_, "IKE: rekeying SPI {:#x}", at_client.value());
   peer.children.at(at_client).replaced = true;
   ++rekeys_;
+  if (policy_.rekey_takes == Duration::zero()) return request_rekey(peer, at_client);
+  executor_.run_after(policy_.rekey_takes, [this, &peer, at_client] { request_rekey(peer, at_client); });
+}
+
+void SimIkeDaemon::request_rekey(Peer& peer, Spi at_client) {
   const auto spi = events_->allocate_spi(peer.local.address, peer.remote.address);
   if (!spi) return transcript_.tell(node_, "IKE: {}", spi.error().message);
   peer.exchange->request({.operation = IkeMessage::Operation::kCreate, .spi = *spi, .replaces = at_client},

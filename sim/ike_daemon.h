@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // SimIkeDaemon: the IKE daemon of a simulated owner, in charon's place. It makes child SAs with clients, rekeys
-// them when it is told that a soft limit is reached, and changes over as charon does: a rekeyed inbound SA stays
+// them when it is told that a limit is reached, and changes over as charon does: a rekeyed inbound SA stays
 // for a while, the new outbound SA is used once the client must have it.
 #pragma once
 
@@ -24,6 +24,7 @@ struct ChildPolicy {
   bool udp_encapsulation = true;
   ipsec::LifesizeLimits limits;
   Duration delete_delay = 1s;  // how long a rekeyed inbound SA still takes packets
+  Duration rekey_takes{};      // from an expiry to the first message
 };
 
 class SimIkeDaemon final : public ike::IkeDaemon {
@@ -45,10 +46,13 @@ class SimIkeDaemon final : public ike::IkeDaemon {
   bool acquire(const ike::Wanted& wanted) override;
   bool deliver_ike(Endpoint local, Endpoint remote, std::span<const std::uint8_t> payload) override;
 
+  /// From now on.
+  void set_rekey_takes(Duration takes) { policy_.rekey_takes = takes; }
   /// Rekeys the newest child SA with this client from this side.
   void rekey(IpAddress client);
   [[nodiscard]] std::uint64_t rekeys() const { return rekeys_; }
   [[nodiscard]] std::uint64_t soft_expiries() const { return soft_expiries_; }
+  [[nodiscard]] std::uint64_t hard_expiries() const { return hard_expiries_; }
 
  private:
   struct Child {
@@ -68,6 +72,7 @@ class SimIkeDaemon final : public ike::IkeDaemon {
   std::optional<IkeMessage> create(Peer& peer, const IkeMessage& request);
   void deleted(Peer& peer, Spi at_client);
   void replace(Peer& peer, Spi at_client);
+  void request_rekey(Peer& peer, Spi at_client);
   void install(Peer& peer, const Child& child, ipsec::Direction direction);
   void install_outbound(Peer& peer, Child& child);
   [[nodiscard]] ike::Policy filters(const Peer& peer) const;
@@ -82,6 +87,7 @@ class SimIkeDaemon final : public ike::IkeDaemon {
   std::map<Endpoint, Peer> peers_;  // by the client's endpoint
   std::uint64_t rekeys_ = 0;
   std::uint64_t soft_expiries_ = 0;
+  std::uint64_t hard_expiries_ = 0;
 };
 
 }  // namespace testudo::sim

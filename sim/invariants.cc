@@ -11,6 +11,17 @@
 #include "wire/ipv4.h"
 
 namespace testudo::sim {
+namespace {
+
+constexpr std::size_t kTrailer = 2;       // pad length, next header
+constexpr std::size_t kPaddingMost = 15;  // bytes
+
+std::uint64_t inner_bytes_at_least(std::size_t esp, const crypto::SuiteSizes& sizes) {
+  const std::size_t around = wire::kEspHeaderSize + sizes.iv + sizes.icv + kTrailer + kPaddingMost;
+  return esp > around ? esp - around : 0;
+}
+
+}  // namespace
 
 void Invariants::violated(const std::string& what) { violations_.push_back(what); }
 
@@ -39,7 +50,7 @@ void Invariants::protected_sent(const std::string& node, std::span<const std::ui
     return violated(fmt::format("{} sent on SPI {:#x}, which no owner has installed", node, header->spi().value()));
   OutboundSa& sa = found->second;
   const std::uint32_t seq = header->sequence_low();
-  senders_[header->spi()].insert(node);
+  ++senders_[header->spi()][node];
   if (const auto [entry, fresh] = sa.sent.try_emplace(seq, node); !fresh) {
     violated(fmt::format("SPI {:#x} sequence number {} was sent twice: by {}, then by {}", header->spi().value(),
                          seq, entry->second, node));
@@ -50,6 +61,11 @@ void Invariants::protected_sent(const std::string& node, std::span<const std::ui
   }
   const std::size_t iv_size = crypto::sizes(sa.suite).iv;
   if (esp.size() < wire::kEspHeaderSize + iv_size) return violated(node + " sent an ESP packet without an IV");
+  sa.bytes += inner_bytes_at_least(esp.size(), crypto::sizes(sa.suite));
+  if (beyond(sa.bytes, sa.sent.size())) {
+    violated(fmt::format("SPI {:#x} was sent on beyond its hard limit: {} packets, {} bytes, the last one by {}",
+                         header->spi().value(), sa.sent.size(), sa.bytes, node));
+  }
   const auto iv = esp.subspan(wire::kEspHeaderSize, iv_size);
   if (!sa.ivs.emplace(iv.begin(), iv.end()).second) {
     violated(
@@ -65,7 +81,47 @@ void Invariants::clear_sent(const std::string& node, std::span<const std::uint8_
                        ip->destination().to_string()));
 }
 
-void Invariants::delivered(const std::string& node, std::uint32_t packet_number) {
+bool Invariants::beyond(std::uint64_t bytes, std::uint64_t packets) const {
+  return (limits_.hard_bytes != 0 && bytes > limits_.hard_bytes) ||
+         (limits_.hard_packets != 0 && packets > limits_.hard_packets);
+}
+
+// Replayed and forged packets age nothing: the nodes count no more than the peers have sent.
+void Invariants::carried(const Carried& carried) {
+  Counted& counted = counted_[carried.id];
+  auto& [bytes, packets] = counted.lives[{carried.node, carried.life}];
+  if (bytes == carried.bytes && packets == carried.packets) return;
+  counted.bytes += carried.bytes - bytes;
+  counted.packets += carried.packets - packets;
+  bytes = carried.bytes;
+  packets = carried.packets;
+  if (beyond(counted.bytes, counted.packets)) {
+    violated(fmt::format("SA {:x} was used beyond its hard limit: {} packets, {} bytes, the last one by {}",
+                         carried.id.value(), counted.packets, counted.bytes, carried.node));
+  }
+  const auto out = outbound_.find(carried.spi);
+  const std::uint64_t sent_out = out == outbound_.end() ? 0 : out->second.sent.size();
+  const std::uint64_t sent = carried.outbound ? sent_out : inbound_[carried.spi].sent;
+  if (counted.packets > sent) {
+    violated(
+        fmt::format("SA {:x} has aged by {} packets, and {} were sent", carried.id.value(), counted.packets, sent));
+  }
+}
+
+void Invariants::client_sent(Spi spi, std::uint32_t packet_number) {
+  ++inbound_[spi].sent;
+  sent_by_[packet_number] = spi;
+}
+
+void Invariants::delivered(const std::string& node, std::uint32_t packet_number, std::size_t bytes) {
+  if (const auto by = sent_by_.find(packet_number); by != sent_by_.end()) {
+    InboundSa& sa = inbound_[by->second];
+    sa.bytes += bytes;
+    if (beyond(sa.bytes, ++sa.delivered)) {
+      violated(fmt::format("SPI {:#x} brought more than its hard limit: {} packets, {} bytes, the last one to {}",
+                           by->second.value(), sa.delivered, sa.bytes, node));
+    }
+  }
   const auto [entry, fresh] = delivered_.try_emplace(packet_number, node);
   if (fresh) return;
   violated(fmt::format("packet {} of the client was delivered twice: at {}, then at {}", packet_number,

@@ -55,6 +55,49 @@ TEST_F(InvariantsTest, SayNothingWhenAllIsWell) {
   EXPECT_THAT(invariants.violations(), IsEmpty());
 }
 
+TEST_F(InvariantsTest, NothingBeyondTheHardLimits) {
+  invariants.limits({.hard_packets = 2});
+  send("t1", 1, 1);
+  send("t2", 2, 2);
+  EXPECT_THAT(invariants.violations(), IsEmpty());
+  send("t1", 3, 3);
+  EXPECT_THAT(invariants.violations(), ElementsAre(HasSubstr("was sent on beyond its hard limit: 3 packets")));
+}
+
+TEST_F(InvariantsTest, NothingAcceptedBeyondTheHardLimits) {
+  invariants.limits({.hard_bytes = 100});
+  for (std::uint32_t number = 1; number <= 4; ++number) invariants.client_sent(Spi(9), number);
+  invariants.delivered("t1", 1, 60);
+  invariants.delivered("t2", 2, 40);
+  EXPECT_THAT(invariants.violations(), IsEmpty());
+  invariants.delivered("t2", 3, 1);
+  EXPECT_THAT(invariants.violations(), ElementsAre(HasSubstr("SPI 0x9 brought more than its hard limit")));
+}
+
+TEST_F(InvariantsTest, NodesCountNoMoreThanTheHardLimits) {
+  invariants.limits({.hard_bytes = 100});
+  for (std::uint32_t number = 1; number <= 9; ++number) invariants.client_sent(Spi(9), number);
+  const auto count = [&](const std::string& node, std::uint64_t life, std::uint64_t bytes) {
+    invariants.carried({.node = node, .life = life, .id = SaId(5), .spi = Spi(9), .bytes = bytes, .packets = 1});
+  };
+  count("t1", 1, 60);
+  count("t2", 1, 20);
+  count("t2", 1, 30);
+  count("t2", 2, 10);  // it has started anew
+  EXPECT_THAT(invariants.violations(), IsEmpty());
+  count("t2", 2, 11);
+  EXPECT_THAT(invariants.violations(),
+              ElementsAre(HasSubstr("SA 5 was used beyond its hard limit: 3 packets, 101")));
+}
+
+TEST_F(InvariantsTest, NothingAgesByWhatTheSenderHasNotSent) {
+  invariants.client_sent(Spi(9), 1);
+  invariants.carried({.node = "t1", .life = 1, .id = SaId(5), .spi = Spi(9), .bytes = 60, .packets = 1});
+  EXPECT_THAT(invariants.violations(), IsEmpty());
+  invariants.carried({.node = "t1", .life = 1, .id = SaId(5), .spi = Spi(9), .bytes = 120, .packets = 2});
+  EXPECT_THAT(invariants.violations(), ElementsAre(HasSubstr("has aged by 2 packets, and 1 were sent")));
+}
+
 TEST_F(InvariantsTest, NoSequenceNumberTwice) {
   send("t1", 1, 1);
   send("t2", 1, 2);

@@ -150,7 +150,7 @@ void SimNode::crash() {
 void SimNode::from_tun(std::span<const std::uint8_t> packet) {
   const auto tcp = read_tcp(packet);
   if (!tcp) return world_.invariants.violated(config_.name + "'s kernel was handed a packet with a wrong checksum");
-  if (tcp->number != 0) world_.invariants.delivered(config_.name, tcp->number);
+  if (tcp->number != 0) world_.invariants.delivered(config_.name, tcp->number, packet.size());
   // The client numbers what it protects, and only that.
   if (tcp->number == 0 && !world_.invariants.is_clear_permitted(tcp->destination.address))
     world_.invariants.violated(config_.name + "'s kernel was handed a packet that came in the clear");
@@ -164,6 +164,8 @@ void SimNode::outbound_installed(ike::SaName name, crypto::Suite suite) {
 }
 
 const node::Node& SimNode::node() const { return *life_->node; }
+
+SimDataPlane& SimNode::data_plane() { return *life_->plane; }
 
 TcpServer& SimNode::server() { return *life_->server; }
 

@@ -44,12 +44,16 @@ class SimNode {
   void crash();
   [[nodiscard]] bool running() const { return life_ != nullptr; }
   [[nodiscard]] const std::string& name() const { return config_.name; }
+  /// How often it has started.
+  [[nodiscard]] std::uint64_t lives() const { return lives_; }
 
   /// The application, on all addresses.
   void listen(Endpoint at);
   void stop_listening(Endpoint at);
 
   // While it runs:
+  /// Its worker has had a turn since the last call.
+  bool take_turned() { return data_plane().take_turned(); }
   [[nodiscard]] const node::Node& node() const;
   [[nodiscard]] TcpServer& server();
   [[nodiscard]] const path::WorkerCounters* counters() const;
@@ -57,6 +61,8 @@ class SimNode {
   [[nodiscard]] SimIkeDaemon* ike();
 
  private:
+  [[nodiscard]] SimDataPlane& data_plane();
+
   class Host;
   class Log;
   struct Life;

@@ -11,7 +11,9 @@
 namespace testudo::sim {
 namespace {
 
-constexpr std::array kScenarios = {Scenario{.name = "main_job", .run = main_job}};
+constexpr std::array kScenarios = {Scenario{.name = "main_job", .run = main_job},
+                                   Scenario{.name = "uneven_load", .run = uneven_load},
+                                   Scenario{.name = "uneven_load_static", .run = uneven_load_static}};
 
 void explain_node(SimNode& node) {
   if (!node.running() || node.counters() == nullptr) {

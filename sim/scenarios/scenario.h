@@ -22,6 +22,9 @@ struct Outcome {
 extern const Cluster* running_cluster;
 
 Outcome main_job(std::uint64_t seed, bool verbose);
+Outcome uneven_load(std::uint64_t seed, bool verbose);
+/// The same with a threshold that never changes: it must fail.
+Outcome uneven_load_static(std::uint64_t seed, bool verbose);
 
 struct Scenario {
   const char* name;

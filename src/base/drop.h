@@ -45,6 +45,7 @@ namespace testudo {
   X(kLeaseExpired, "lease_expired",                                                                            \
     "its sequence number's lease ran out between encryption and sending: never sent late")                     \
   X(kSequenceExhausted, "sequence_exhausted", "the SA has no sequence number left")                            \
+  X(kLifesize, "lifesize", "this node may carry no more of its SA: the rest of the hard limit is others'")     \
   X(kPortFull, "port_full", "the kernel or the queue to it took no more")                                      \
   X(kBridgeFull, "bridge_full", "charon does not take IKE messages fast enough, or is away")
 

@@ -238,7 +238,7 @@ class Inbound {
   void route(Item& item, const Opened& opened, Time now);
   [[nodiscard]] bool may_complain(const Item& item, const Connection& connection) const;
   void route_tcp(Item& item, const Opened& opened, const Dvipa& dvipa, Time now);
-  void finish(Item& item);
+  [[nodiscard]] bool finish(Item& item);
   void refuse(Item& item, Drop reason);
   void accept(Item& item, const Opened& opened, Time now);
   void note_moved(const Item& item, Time now);

@@ -104,7 +104,7 @@ std::optional<Drop> Inbound::judge(const Item& item, const wire::IpView& ip, Ope
 // RFC 4301 section 7: the sender has cut the packet before it protected the pieces. Filters and targets want it
 // whole.
 void Inbound::join(Item& item, const wire::IpView& fragment, Time now) {
-  finish(item);
+  if (!finish(item)) return drop(item.index, Drop::kLifesize);
   const auto result = reassembler_.add(fragment, item.sa->tunnel().value(), now);
   if (const std::uint64_t lost = reassembler_.take_lost()) parts_.drops.count(Drop::kFragmentLost, lost);
   if (result.drop) return drop(item.index, *result.drop);
@@ -130,7 +130,7 @@ void Inbound::route(Item& item, const Opened& opened, Time now) {
     const Connection* connection = error ? complained_of(*error) : nullptr;
     if (connection != nullptr && !connection->clear()) {
       if (!may_complain(item, *connection)) return refuse(item, Drop::kNotSelected);
-      finish(item);
+      if (!finish(item)) return drop(item.index, Drop::kLifesize);
       counters_.icmp_relayed.add();
       return forward_clear(item.index, opened.bytes, *dvipa, connection->target);
     }
@@ -154,8 +154,8 @@ void Inbound::route_tcp(Item& item, const Opened& opened, const Dvipa& dvipa, Ti
   }
   if (connection == nullptr) return accept(item, opened, now);  // the kernel answers with RST
   if (connection->target == distribution_->self()) {
+    if (!finish(item)) return drop(item.index, Drop::kLifesize);
     connections_.note(*connection, opened.tcp_flags, opened.bytes.size(), now);
-    finish(item);
     return local(item.index, opened.bytes);
   }
   if (distribution_->member(connection->target) == nullptr) return refuse(item, Drop::kNoTarget);
@@ -166,30 +166,30 @@ void Inbound::route_tcp(Item& item, const Opened& opened, const Dvipa& dvipa, Ti
     return forward(item, *connection, ForwardKey::kFiltered, opened.tcp_flags, now);
   }
   // Note 2 of the seed's table: it came to another address; or it was put together here. In the clear, over XCF.
-  finish(item);
+  if (!finish(item)) return drop(item.index, Drop::kLifesize);
   connections_.note(*connection, opened.tcp_flags, opened.bytes.size(), now);
   forward_clear(item.index, opened.bytes, dvipa, connection->target);
 }
 
 /// The packet ends here, or goes on in the clear: its number is used, and the SA is so much older (spec D1). A
-/// packet that a target decrypts is the target's to count.
-void Inbound::finish(Item& item) {
-  if (item.done) return;
+/// packet that a target decrypts is the target's to count. False: the SA may carry no more.
+bool Inbound::finish(Item& item) {
+  if (item.done) return true;
   item.done = true;
   item.state->ledger.seen_by_owner(item.seq);
-  if (item.inner_size != 0) item.sa->count(item.inner_size);
+  return item.inner_size == 0 || item.sa->carry(item.inner_size);
 }
 
 /// Genuine, and dropped all the same: this was the number's only chance.
 void Inbound::refuse(Item& item, Drop reason) {
-  finish(item);
+  static_cast<void>(finish(item));
   drop(item.index, reason);
 }
 
 /// For this host, and of no connection of the table.
 void Inbound::accept(Item& item, const Opened& opened, Time now) {
+  if (!finish(item)) return drop(item.index, Drop::kLifesize);
   log_local(opened.flow, opened.rule, item.sa->tunnel(), opened.bytes, now);
-  finish(item);
   local(item.index, opened.bytes);
 }
 

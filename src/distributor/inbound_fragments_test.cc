@@ -320,5 +320,23 @@ TEST(InboundLifesize, CountsWhatEndsHere) {
   EXPECT_EQ(totals.packets.value(), 2u);  // genuine and new, whatever the filter says
 }
 
+// What goes to a target is the target's to stop.
+TEST(InboundLifesize, AcceptsNoMoreThanTheOwnerMayCarry) {
+  World w({.limits = {.hard_packets = 10}});
+  w.in(0).allow({.bytes = 0, .packets = 1});
+  const Bytes icmp = packet_of({.protocol = wire::kProtocolIcmp});
+  connected(w);
+  EXPECT_EQ(w.udp_one(w.esp(icmp, 2)).kind, kLocal);
+  const Seen seen = w.udp_one(w.esp(icmp, 3));
+  EXPECT_EQ(seen.kind, kDrop);
+  EXPECT_EQ(seen.reason, Drop::kLifesize);
+  EXPECT_EQ(w.udp_one(w.esp(ack(), 4)).kind, kForward);
+  EXPECT_EQ(w.in(0).totals().packets.value(), 1u);
+  EXPECT_TRUE(w.in(0).refused());
+  w.in(0).allow({.bytes = 0, .packets = 2});
+  EXPECT_EQ(w.udp_one(w.esp(icmp, 3)).reason, Drop::kReplay);  // its number is used
+  EXPECT_EQ(w.udp_one(w.esp(icmp, 5)).kind, kLocal);
+}
+
 }  // namespace
 }  // namespace testudo::distributor

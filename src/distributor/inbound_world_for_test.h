@@ -94,6 +94,7 @@ class World {
     crypto::Suite suite = crypto::Suite::kAesGcm128Icv16;
     bool esn = false;
     bool udp = false;  // encapsulation
+    ipsec::LifesizeLimits limits = {};
     InboundConfig config = {};
   };
 
@@ -288,6 +289,7 @@ class World {
     p.suite = options.suite;
     p.esn = options.esn;
     p.udp_encapsulation = options.udp;
+    p.limits = options.limits;
     p.key = Secret(crypto::sizes(options.suite).key);
     SeededRng(100 + peer).fill(p.key.mutable_bytes());
     p.direction = ipsec::Direction::kInbound;

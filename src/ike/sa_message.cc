@@ -146,6 +146,20 @@ xcf::v1::Sa sa_to_message(const ipsec::SaParameters& sa) {
   return m;
 }
 
+xcf::v1::Share share_to_message(const Share& share) {
+  xcf::v1::Share m;
+  m.set_allowed_bytes(share.allowed.bytes);
+  m.set_allowed_packets(share.allowed.packets);
+  m.set_report_bytes(share.report.bytes);
+  m.set_report_packets(share.report.packets);
+  return m;
+}
+
+Share share_from_message(const xcf::v1::Share& m) {
+  return {.allowed = {.bytes = m.allowed_bytes(), .packets = m.allowed_packets()},
+          .report = {.bytes = m.report_bytes(), .packets = m.report_packets()}};
+}
+
 xcf::v1::UpdateSa update_to_message(const ipsec::SaParameters& sa) {
   xcf::v1::UpdateSa m;
   m.set_id(sa.id.value());

@@ -1,16 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
-// SAs as they cross XCF: ipsec::SaParameters to xcf::v1::Sa and back (filters: filter_message.h). Every field that comes in is checked here,
-// and nowhere else: what passes can be installed.
+// SAs as they cross XCF: ipsec::SaParameters to xcf::v1::Sa and back (filters: filter_message.h). Every field that
+// comes in is checked here, and nowhere else: what passes can be installed. The receiver's share of an SA's
+// lifesize travels with it, and is put there by who sends it.
 //
 //   Result<ipsec::SaParameters> sa = sa_from_message(message);
 //   if (!sa) ack.set_refused(sa.error().message);
 #pragma once
 
 #include "base/result.h"
+#include "ike/lifesize.h"
 #include "ipsec/sa_parameters.h"
 #include "xcf/messages.pb.h"
 
 namespace testudo::ike {
+
+[[nodiscard]] xcf::v1::Share share_to_message(const Share& share);
+[[nodiscard]] Share share_from_message(const xcf::v1::Share& message);
 
 [[nodiscard]] xcf::v1::Sa sa_to_message(const ipsec::SaParameters& sa);
 Result<ipsec::SaParameters> sa_from_message(const xcf::v1::Sa& message);

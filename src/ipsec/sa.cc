@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "base/check.h"
@@ -96,6 +97,7 @@ Sa::Sa(const SaParameters& p, TunnelId tunnel, crypto::CipherKey key, std::uniqu
       esn_(p.esn),
       udp_encapsulation_(p.udp_encapsulation),
       copy_dscp_(p.copy_dscp),
+      limited_(p.limits.hard_bytes != 0 || p.limits.hard_packets != 0),
       dont_fragment_(static_cast<std::uint8_t>(p.dont_fragment) & 3),
       shape_(shape_of(p)),
       replay_(p.direction == Direction::kInbound ? ReplayWindow(p.replay_window)
@@ -104,7 +106,9 @@ Sa::Sa(const SaParameters& p, TunnelId tunnel, crypto::CipherKey key, std::uniqu
       local_port_(p.local_port),
       remote_port_(p.remote_port),
       reqid_(p.reqid),
-      limits_(p.limits) {}
+      limits_(p.limits) {
+  allow({.bytes = p.limits.hard_bytes, .packets = p.limits.hard_packets});
+}
 
 SaParameters Sa::parameters() const {
   SaParameters p;
@@ -129,15 +133,19 @@ SaParameters Sa::parameters() const {
   return p;
 }
 
-Lifesize Sa::unreported() const {
-  return {.bytes = totals_.bytes.value() - reported_.bytes, .packets = totals_.packets.value() - reported_.packets};
+void Sa::allow(const Lifesize& most) {
+  const bool bytes = limits_.hard_bytes != 0;
+  const bool packets = limits_.hard_packets != 0;
+  allowed_packets_.store(packets ? most.packets : kUnlimited, std::memory_order_relaxed);
+  allowed_bytes_.store(bytes ? std::min(most.bytes, kUnlimited) : kUnlimited, std::memory_order_relaxed);
 }
 
-Lifesize Sa::take_unreported() {
-  const Lifesize taken = unreported();
-  reported_.bytes += taken.bytes;
-  reported_.packets += taken.packets;
-  return taken;
+bool Sa::within(std::uint64_t inner_bytes) {
+  const std::uint64_t bytes = allowed_bytes_.load(std::memory_order_relaxed);
+  const bool fits = totals_.bytes.value() + inner_bytes <= (bytes & ~kRefused) &&
+                    totals_.packets.value() < allowed_packets_.load(std::memory_order_relaxed);
+  if (!fits && (bytes & kRefused) == 0) allowed_bytes_.fetch_or(kRefused, std::memory_order_relaxed);
+  return fits;
 }
 
 void Sa::set_remote_endpoint(Endpoint remote) {

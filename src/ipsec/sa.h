@@ -6,15 +6,17 @@
 //   commands.push(InstallSa{std::move(*sa)});                               // from here on it is the worker's
 //
 //   transforms.encap(burst);                                                // ipsec/transforms.h
-//   sa.count(inner_bytes);                                                  // whoever sends or accepts the packet
+//   if (!sa.carry(inner_bytes)) return drop(Drop::kLifesize);               // whoever sends or accepts the packet
 //
 // Threads: made and destroyed on the control thread, in between the worker's alone; totals() may be read anywhere
 // as long as the object lives. A queue (base/bounded_queue.h) between the two orders their accesses.
 //
-// There may be a million of them: every byte counts. What a packet needs lies in the first three cache lines. The
-// keys are raw; what is expanded of them is in the worker's crypto::ContextCache.
+// There may be a million of them: every byte counts. What a packet needs lies in the first three cache lines; with
+// a hard limit of bytes or packets in the fourth as well. The keys are raw; what is expanded of them is in the
+// worker's crypto::ContextCache.
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -91,13 +93,21 @@ class alignas(64) Sa {
     totals_.bytes.add(inner_bytes);
     totals_.packets.add();
   }
+  /// The same, if this node may carry the packet. False: it must not be carried, and is not counted.
+  [[nodiscard]] bool carry(std::uint64_t inner_bytes) {
+    if (limited_ && !within(inner_bytes)) return false;
+    count(inner_bytes);
+    return true;
+  }
+  /// How much this node may carry of it in all: its share of the hard limits, which are for all hosts together.
+  /// Before the first call: the whole. Any thread. Without hard limits of bytes and packets it changes nothing.
+  void allow(const Lifesize& most);
+  /// carry() has said no since the last allow(). Any thread.
+  [[nodiscard]] bool refused() const { return (allowed_bytes_.load(std::memory_order_relaxed) & kRefused) != 0; }
   struct Totals {
     Counter bytes, packets;
   };
   [[nodiscard]] const Totals& totals() const { return totals_; }
-  /// What was counted since the last take.
-  [[nodiscard]] Lifesize unreported() const;
-  Lifesize take_unreported();
 
   /// With UDP encapsulation: an authentic packet came from here, which is not where the peer was, for a NAT on the
   /// way has forgotten it (RFC 3948 section 4, RFC 7296 section 2.23). False for every other SA, and for a packet
@@ -134,6 +144,10 @@ class alignas(64) Sa {
   };
   Sa(const SaParameters& parameters, TunnelId tunnel, crypto::CipherKey key, std::unique_ptr<Inner> inner);
 
+  static constexpr std::uint64_t kRefused = std::uint64_t{1} << 63;  // of allowed_bytes_, beside the number
+  static constexpr std::uint64_t kUnlimited = kRefused - 1;
+  [[nodiscard]] bool within(std::uint64_t inner_bytes);
+
   [[nodiscard]] Spi esp_spi() const { return inner_ ? inner_->spi : spi_; }
   [[nodiscard]] crypto::CipherKey& esp_key() { return inner_ ? inner_->key : key_; }
 
@@ -145,6 +159,7 @@ class alignas(64) Sa {
   std::unique_ptr<Inner> inner_;
   Protocol protocol_;
   bool outbound_ : 1, transport_ : 1, esn_ : 1, udp_encapsulation_ : 1, copy_dscp_ : 1;
+  bool limited_ : 1;  // there is a hard limit of bytes or packets
   std::uint8_t dont_fragment_ : 2;
   Shape shape_;
   // Second line: what changes.
@@ -159,9 +174,9 @@ class alignas(64) Sa {
     Sa* older_ = nullptr;  // outbound: the Sad's, SAs of one tunnel
     void* stage_state_;    // inbound
   };
-  // Fourth line: only control reads it.
+  // Fourth line: only control reads it, but for what limited_ asks for.
   LifesizeLimits limits_;
-  Lifesize reported_;
+  std::atomic<std::uint64_t> allowed_bytes_, allowed_packets_;
 };
 static_assert(sizeof(Sa) == 256);
 

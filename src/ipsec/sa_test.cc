@@ -233,17 +233,42 @@ TEST_F(SaTest, CbcIvsNeverRepeatEvenWhenTheSaComesAgain) {
   }
 }
 
-TEST_F(SaTest, ReportsWhatItCountedOnce) {
-  const auto sa = make(parameters_for_test(Direction::kInbound, Suite::kAesGcm128Icv16));
-  sa->count(100);
-  sa->count(50);
-  EXPECT_EQ(sa->unreported(), (Lifesize{.bytes = 150, .packets = 2}));
-  EXPECT_EQ(sa->take_unreported(), (Lifesize{.bytes = 150, .packets = 2}));
-  EXPECT_EQ(sa->take_unreported(), Lifesize{});
-  sa->count(1);
-  EXPECT_EQ(sa->take_unreported(), (Lifesize{.bytes = 1, .packets = 1}));
-  EXPECT_EQ(sa->totals().bytes.value(), 151u);
+TEST_F(SaTest, CarriesNoMoreThanItsShareOfTheHardLimits) {
+  SaParameters p = parameters_for_test(Direction::kInbound, Suite::kAesGcm128Icv16);
+  p.limits = {.hard_bytes = 1000, .hard_packets = 10};
+  const auto sa = make(std::move(p));
+  sa->allow({.bytes = 100, .packets = 3});
+  EXPECT_TRUE(sa->carry(60));
+  EXPECT_FALSE(sa->refused());
+  EXPECT_FALSE(sa->carry(41));
+  EXPECT_TRUE(sa->refused());
+  EXPECT_TRUE(sa->carry(40));  // a smaller one fits
+  EXPECT_TRUE(sa->refused());  // until there is more
+  sa->allow({.bytes = 200, .packets = 3});
+  EXPECT_FALSE(sa->refused());
+  EXPECT_TRUE(sa->carry(1));
+  EXPECT_FALSE(sa->carry(1));  // the packets are used up
+  EXPECT_TRUE(sa->refused());
+  EXPECT_EQ(sa->totals().bytes.value(), 101u);  // what was refused is not counted
   EXPECT_EQ(sa->totals().packets.value(), 3u);
+}
+
+TEST_F(SaTest, CarriesTheWholeHardLimitUnlessToldOtherwise) {
+  SaParameters p = parameters_for_test(Direction::kOutbound, Suite::kAesGcm128Icv16);
+  p.limits = {.soft_bytes = 1, .hard_packets = 2};
+  const auto sa = make(std::move(p));
+  EXPECT_TRUE(sa->carry(~std::uint64_t{0} / 4));
+  EXPECT_TRUE(sa->carry(1));
+  EXPECT_FALSE(sa->carry(1));
+}
+
+TEST_F(SaTest, CarriesAnythingWithoutHardLimits) {
+  SaParameters p = parameters_for_test(Direction::kOutbound, Suite::kAesGcm128Icv16);
+  p.limits = {.soft_bytes = 1, .soft_packets = 1};
+  const auto sa = make(std::move(p));
+  sa->allow({});
+  for (int i = 0; i < 100; ++i) EXPECT_TRUE(sa->carry(1 << 30));
+  EXPECT_FALSE(sa->refused());
 }
 
 TEST_F(SaTest, InfersTheHighHalfOnlyWithEsn) {

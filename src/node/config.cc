@@ -214,6 +214,20 @@ void read_sequence(ConfigSection s, NodeConfig::Sequence& c) {
   s.finish();
 }
 
+/// Unless the file says otherwise, the range reaches to where it starts.
+void read_lifesize(ConfigSection s, NodeConfig::Lifesize& c) {
+  s.integer("report-percent", c.report_percent, 1, 50);
+  c.report_percent_max = std::max(c.report_percent_max, c.report_percent);
+  s.integer("report-percent-max", c.report_percent_max, 1, 50);
+  s.integer("report-percent-min", c.report_percent_min, 1, 50);
+  if (c.report_percent_min > c.report_percent || c.report_percent > c.report_percent_max) {
+    s.error("report-percent", fmt::format("{} is not from report-percent-min, {}, to report-percent-max, {}",
+                                          c.report_percent, c.report_percent_min, c.report_percent_max));
+  }
+  s.duration<std::chrono::milliseconds>("report-interval-ms", c.report_interval, 10, 60'000);
+  s.finish();
+}
+
 void read_limits(const ConfigValue& root, ConfigReport& report, NodeConfig& c) {
   ConfigSection connections(root, "connections", report);
   connections.integer("max", c.connections.max, 1, 1 << 24);
@@ -226,10 +240,7 @@ void read_limits(const ConfigValue& root, ConfigReport& report, NodeConfig& c) {
   hold.duration<std::chrono::milliseconds>("milliseconds", c.hold.time, 1, 60'000);
   hold.finish();
 
-  ConfigSection lifesize(root, "lifesize", report);
-  lifesize.integer("report-percent", c.lifesize.report_percent, 1, 50);
-  lifesize.duration<std::chrono::milliseconds>("report-interval-ms", c.lifesize.report_interval, 10, 60'000);
-  lifesize.finish();
+  read_lifesize(ConfigSection(root, "lifesize", report), c.lifesize);
 }
 
 void read_log(ConfigSection s, NodeConfig::Log& c) {

@@ -120,7 +120,9 @@ struct NodeConfig {
   } hold;
 
   struct Lifesize {
-    std::uint32_t report_percent = 5;  // of the SA's total (spec D2)
+    std::uint32_t report_percent = 5;  // of the SA's total (spec D2), to begin with
+    std::uint32_t report_percent_min = 1;
+    std::uint32_t report_percent_max = 5;
     Duration report_interval = std::chrono::milliseconds(1000);
   } lifesize;
 

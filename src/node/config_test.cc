@@ -111,7 +111,7 @@ ipsec = {replay-window = 64, inbound-replay-window = 2048, crypto = "openssl", a
 sequence = {lease-duration-ms = 20, skew-guard-us = 0, exclusive-lease = 64, ceiling-step = 65536}
 connections = {max = 10, idle-timeout-seconds = 11, closing-timeout-seconds = 12}
 hold = {packets = 13, milliseconds = 14}
-lifesize = {report-percent = 15, report-interval-ms = 16}
+lifesize = {report-percent = 15, report-percent-min = 2, report-interval-ms = 16}
 log = {level = "debug", format = "json"}
 [[filter]]
 dvipa = "192.0.2.100"
@@ -148,6 +148,8 @@ log = true
   EXPECT_EQ(c.connections.closing_timeout, 12s);
   EXPECT_EQ(c.hold.time, 14ms);
   EXPECT_EQ(c.lifesize.report_interval, 16ms);
+  EXPECT_EQ(c.lifesize.report_percent_min, 2u);
+  EXPECT_EQ(c.lifesize.report_percent_max, 15u);  // as high as it starts
   EXPECT_EQ(c.log.level, LogLevel::kDebug);
   EXPECT_EQ(c.log.format, LogFormat::kJson);
   EXPECT_FALSE(c.ipsec.accept_icmp_errors);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "node/local_sas.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace testudo::node {
@@ -35,26 +36,40 @@ ipsec::SaParameters without_keys(const ipsec::SaParameters& sa) {
 
 }  // namespace
 
-Result<void> LocalSas::install(ipsec::SaParameters parameters, Epoch epoch, NodeId owner, Time now, SeqNo first) {
+Result<void> LocalSas::install(ipsec::SaParameters parameters, Epoch epoch, NodeId owner, Time now,
+                               const ike::Share& share, SeqNo first) {
   if (const auto here = entries_.find(parameters.id); here != entries_.end()) {
+    allow(parameters.id, share);
     follow(here->second.shown, parameters);
     return {};
   }
   const SaId id = parameters.id;
-  const ike::Used threshold = ike::report_threshold(parameters.limits, options_.report_percent);
   ipsec::SaParameters shown = without_keys(parameters);
   if (key_log_ != nullptr) key_log_->add(parameters);
   auto sa = factory_.create(std::move(parameters));
   if (!sa) return tl::unexpected(sa.error());
+  (*sa)->allow({.bytes = share.allowed.bytes, .packets = share.allowed.packets});
   entries_[id] = {.sa = sa->get(),
                   .shown = std::move(shown),
                   .epoch = epoch,
                   .owner = owner,
+                  .share = share,
                   .reported = {},
-                  .threshold = threshold,
                   .last_report = now};
   plane_.submit(path::InstallSa{.sa = std::move(*sa), .epoch = epoch, .owner = owner, .first = first});
   return {};
+}
+
+void LocalSas::allow(SaId id, const ike::Share& share) {
+  const auto found = entries_.find(id);
+  if (found == entries_.end()) return;
+  Entry& entry = found->second;
+  const ike::Used& known = entry.share.allowed;
+  const bool older = share.allowed.bytes < known.bytes || share.allowed.packets < known.packets;
+  if (older || share == entry.share) return;
+  entry.share = share;
+  entry.refusal_told = false;
+  entry.sa->allow({.bytes = share.allowed.bytes, .packets = share.allowed.packets});
 }
 
 /// An owner that repeats everything after a broken link may have moved an SA meanwhile.
@@ -108,29 +123,50 @@ void LocalSas::retired(const ipsec::Sa& sa) {
   entries_.erase(found);
 }
 
-bool LocalSas::due(const Entry& entry, const ike::Used& fresh, Duration interval, Time now) {
-  if (fresh.packets == 0) return false;
-  return (entry.threshold.bytes != 0 && fresh.bytes >= entry.threshold.bytes) ||
-         (entry.threshold.packets != 0 && fresh.packets >= entry.threshold.packets) ||
-         now - entry.last_report >= interval;
+namespace {
+
+/// Half of what a report left of the share is used.
+bool half_used(std::uint64_t limit, std::uint64_t allowed, std::uint64_t reported, std::uint64_t used) {
+  return limit != 0 && used > reported && used - reported >= (allowed - std::min(allowed, reported)) / 2;
+}
+
+bool reached(std::uint64_t fresh, std::uint64_t threshold) { return threshold != 0 && fresh >= threshold; }
+
+}  // namespace
+
+bool LocalSas::due(const Entry& entry, const ike::Used& sum, Time now) const {
+  const bool late = now - entry.last_report >= options_.report_interval;
+  if (entry.repeat) return true;
+  if (entry.sa->refused() && (!entry.refusal_told || late)) return true;
+  if (sum.packets == entry.reported.packets) return false;
+  const ipsec::LifesizeLimits& limits = entry.shown.limits;
+  const auto& [allowed, report] = entry.share;
+  return late || reached(sum.bytes - entry.reported.bytes, report.bytes) ||
+         reached(sum.packets - entry.reported.packets, report.packets) ||
+         half_used(limits.hard_bytes, allowed.bytes, entry.reported.bytes, sum.bytes) ||
+         half_used(limits.hard_packets, allowed.packets, entry.reported.packets, sum.packets);
 }
 
 void LocalSas::take(SaId id, Entry& entry, Time now) {
   const ike::Used sum = total(*entry.sa);
-  const ike::Used fresh{.bytes = sum.bytes - entry.reported.bytes, .packets = sum.packets - entry.reported.packets};
+  const bool refused = entry.sa->refused();
+  if (sum.packets != 0 || refused)
+    uses_.push_back({.sa = id, .dvipa = entry.sa->local(), .used = sum, .refused = refused});
   entry.reported = sum;
   entry.last_report = now;
-  if (fresh.packets != 0) uses_.push_back({.sa = id, .dvipa = entry.sa->local(), .used = fresh});
+  entry.refusal_told = refused;
+  entry.repeat = false;
 }
 
 std::vector<LocalSas::Use> LocalSas::take_use(Time now) {
   for (auto& [id, entry] : entries_) {
-    const ike::Used sum = total(*entry.sa);
-    const ike::Used fresh{.bytes = sum.bytes - entry.reported.bytes,
-                          .packets = sum.packets - entry.reported.packets};
-    if (due(entry, fresh, options_.report_interval, now)) take(id, entry, now);
+    if (due(entry, total(*entry.sa), now)) take(id, entry, now);
   }
   return std::exchange(uses_, {});
+}
+
+void LocalSas::report_again(IpAddress dvipa) {
+  for (auto& [id, entry] : entries_) entry.repeat |= entry.sa->local() == dvipa;
 }
 
 }  // namespace testudo::node

@@ -18,12 +18,13 @@ using testing::SizeIs;
 class LocalSasTest : public testing::Test {
  protected:
   Result<void> install(std::uint64_t id, ipsec::LifesizeLimits limits = {}, Epoch epoch = kEpoch,
-                       NodeId owner = NodeId(1)) {
+                       NodeId owner = NodeId(1), const ike::Share& share = {}) {
     auto sa = sa_of(id, Direction::kInbound, 0x1000 + static_cast<std::uint32_t>(id));
     sa.limits = limits;
-    return sas.install(std::move(sa), epoch, owner, now);
+    return sas.install(std::move(sa), epoch, owner, now, share);
   }
-  /// One use of SA 1 is due, and this much.
+  ipsec::Sa& installed() { return *plane.all<path::InstallSa>()[0]->sa; }
+  /// One use of SA 1 is due, and this much in all.
   void expect_use(std::uint64_t bytes, std::uint64_t packets) {
     const auto uses = sas.take_use(now);
     ASSERT_THAT(uses, SizeIs(1));
@@ -36,7 +37,7 @@ class LocalSasTest : public testing::Test {
   SeededRng rng{1};
   ipsec::SaFactory factory{1};
   RecordingPlane plane;
-  LocalSas sas{{.report_percent = 5, .report_interval = 1s}, factory, plane};
+  LocalSas sas{{.report_interval = 1s}, factory, plane};
   Time now{100s};
 };
 
@@ -54,14 +55,15 @@ TEST_F(LocalSasTest, InstallsOnce) {
 TEST_F(LocalSasTest, InstallsNothingThatIsWrong) {
   auto sa = sa_of(1, Direction::kInbound, 0x1001);
   sa.key = Secret(3);
-  EXPECT_FALSE(sas.install(std::move(sa), kEpoch, NodeId(1), now));
+  EXPECT_FALSE(sas.install(std::move(sa), kEpoch, NodeId(1), now, {}));
   EXPECT_FALSE(sas.has(SaId(1)));
   EXPECT_THAT(plane.commands, IsEmpty());
 }
 
-// Spec D2: at 5 % of the lifesize, of bytes or of packets, whichever is first.
-TEST_F(LocalSasTest, ReportsAShareOfTheLifesize) {
-  ASSERT_TRUE(install(1, {.hard_bytes = 20'000, .hard_packets = 200}));
+// Spec D2: at the threshold that the owner has said, of bytes or of packets, whichever is first.
+TEST_F(LocalSasTest, ReportsAtTheThreshold) {
+  ASSERT_TRUE(install(1, {.soft_bytes = 20'000, .soft_packets = 200}, kEpoch, NodeId(1),
+                      {.allowed = {}, .report = {.bytes = 1000, .packets = 10}}));
   EXPECT_THAT(sas.take_use(now), IsEmpty());
   plane.use(SaId(1), 1, 999);
   EXPECT_THAT(sas.take_use(now), IsEmpty());
@@ -71,7 +73,53 @@ TEST_F(LocalSasTest, ReportsAShareOfTheLifesize) {
   plane.use(SaId(1), 9, 1);
   EXPECT_THAT(sas.take_use(now), IsEmpty());
   plane.use(SaId(1), 1, 1);
-  expect_use(10, 10);
+  expect_use(1010, 12);
+}
+
+TEST_F(LocalSasTest, ReportsWhenHalfOfItsShareIsUsed) {
+  ASSERT_TRUE(install(1, {.hard_bytes = 100'000}, kEpoch, NodeId(1),
+                      {.allowed = {.bytes = 1000, .packets = 0}, .report = {.bytes = 5000, .packets = 0}}));
+  plane.use(SaId(1), 1, 499);
+  EXPECT_THAT(sas.take_use(now), IsEmpty());
+  plane.use(SaId(1), 1, 1);
+  expect_use(500, 2);
+  EXPECT_THAT(sas.take_use(now), IsEmpty());
+  plane.use(SaId(1), 1, 250);  // of the 500 that were left
+  expect_use(750, 3);
+  sas.allow(SaId(1), {.allowed = {.bytes = 3000, .packets = 0}, .report = {.bytes = 5000, .packets = 0}});
+  plane.use(SaId(1), 1, 1000);
+  EXPECT_THAT(sas.take_use(now), IsEmpty());
+}
+
+TEST_F(LocalSasTest, TheWorkerCarriesNoMoreThanTheShare) {
+  ASSERT_TRUE(install(1, {.hard_bytes = 100'000}, kEpoch, NodeId(1), {.allowed = {1000, 0}, .report = {}}));
+  EXPECT_FALSE(installed().carry(1001));
+  const auto refused = sas.take_use(now);
+  ASSERT_THAT(refused, SizeIs(1));
+  EXPECT_TRUE(refused[0].refused);
+  EXPECT_EQ(refused[0].used.bytes, 0u);
+  EXPECT_FALSE(installed().carry(1001));
+  EXPECT_THAT(sas.take_use(now), IsEmpty());  // it was told
+  EXPECT_THAT(sas.take_use(now + 1s), SizeIs(1));
+  sas.allow(SaId(1), {.allowed = {2000, 0}, .report = {}});
+  sas.allow(SaId(1), {.allowed = {1500, 0}, .report = {}});  // came late
+  EXPECT_TRUE(installed().carry(2000));
+  EXPECT_FALSE(installed().carry(1));
+  // Repeated by an owner whose link was broken.
+  ASSERT_TRUE(install(1, {.hard_bytes = 100'000}, kEpoch, NodeId(1), {.allowed = {2100, 0}, .report = {}}));
+  EXPECT_TRUE(installed().carry(100));
+}
+
+TEST_F(LocalSasTest, ReportsAgainWhatMayBeLost) {
+  ASSERT_TRUE(install(1));
+  plane.use(SaId(1), 3, 100);
+  now += 1s;
+  expect_use(300, 3);
+  sas.report_again(IpAddress(1));
+  EXPECT_THAT(sas.take_use(now), IsEmpty());
+  sas.report_again(kDvipa);
+  expect_use(300, 3);
+  EXPECT_THAT(sas.take_use(now + 10s), IsEmpty());
 }
 
 TEST_F(LocalSasTest, ReportsByTimeAtTheLatest) {
@@ -104,7 +152,7 @@ TEST_F(LocalSasTest, RemovesWhatIsNotTheOwners) {
   ASSERT_TRUE(install(3, {}, kEpoch, NodeId(2)));
   auto other = sa_of(4, Direction::kInbound, 0x1004);
   other.local = IpAddress(0xc0000265);
-  ASSERT_TRUE(sas.install(std::move(other), Epoch(3), NodeId(9), now));
+  ASSERT_TRUE(sas.install(std::move(other), Epoch(3), NodeId(9), now, {}));
   sas.remove_others(kDvipa, kEpoch, NodeId(1), now);
   EXPECT_TRUE(sas.has(SaId(1)));
   EXPECT_FALSE(sas.has(SaId(2)));

@@ -99,9 +99,8 @@ void Node::ready(const vipa::Identity& self) {
 
 Result<void> Node::begin(const vipa::Identity& self) {
   factory_ = std::make_unique<ipsec::SaFactory>(self.incarnation);
-  local_sas_.emplace(LocalSas::Options{.report_percent = config_.lifesize.report_percent,
-                                       .report_interval = config_.lifesize.report_interval},
-                     *factory_, world_.plane, world_.key_log);
+  local_sas_.emplace(LocalSas::Options{.report_interval = config_.lifesize.report_interval}, *factory_,
+                     world_.plane, world_.key_log);
   readiness_.emplace(self.id);
   owner_.emplace(OwnerRole::Parts{.config = config_,
                                   .executor = world_.executor,
@@ -156,6 +155,7 @@ xcf::v1::Hello Node::hello() const {
   hello.set_fast_port(config_.xcf.fast_port);
   hello.set_ipsec(true);
   hello.set_distributed_ipsec(true);
+  hello.set_incarnation(membership_.identity()->incarnation);
   return hello;
 }
 
@@ -254,6 +254,8 @@ void Node::received(const std::string& node, const xcf::v1::Envelope& message) {
       return owner_->pull(node, message.pull());
     case xcf::v1::Envelope::kLifesize:
       return owner_->lifesize_report(node, message.lifesize());
+    case xcf::v1::Envelope::kLifesizeGrant:
+      return shadow_->granted(from, message.lifesize_grant());
     case xcf::v1::Envelope::kHello:
     case xcf::v1::Envelope::kHeartbeat:
     case xcf::v1::Envelope::MESSAGE_NOT_SET:

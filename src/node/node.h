@@ -73,6 +73,7 @@ class Node {
   // ---- for the simulation's checks ----
   [[nodiscard]] const std::optional<vipa::Identity>& identity() const { return membership_.identity(); }
   [[nodiscard]] const OwnerRole* owner_role() const { return owner_ ? &*owner_ : nullptr; }
+  [[nodiscard]] const LocalSas* local_sas() const { return local_sas_ ? &*local_sas_ : nullptr; }
   [[nodiscard]] const ShadowRole* shadow_role() const { return shadow_ ? &*shadow_ : nullptr; }
 
  private:

@@ -12,6 +12,19 @@
 #include "xcf/address_field.h"
 
 namespace testudo::node {
+namespace {
+
+ike::ReportThresholds::Options threshold_options(const NodeConfig::Lifesize& config) {
+  constexpr std::uint32_t kPercent = 100;
+  return {.start = config.report_percent * kPercent,
+          .least = config.report_percent_min * kPercent,
+          .most = config.report_percent_max * kPercent};
+}
+
+}  // namespace
+
+OwnerRole::OwnerRole(Parts parts)
+    : parts_(std::move(parts)), thresholds_(threshold_options(parts_.config.lifesize)) {}
 
 // ---- ownership ----
 
@@ -110,9 +123,17 @@ void OwnerRole::flush_outgoing(Owned& owned) {
   for (ike::Outgoing& outgoing : owned.installation->take_outgoing()) {
     xcf::v1::Envelope envelope;
     envelope.mutable_install()->Swap(&outgoing.message);
+    add_shares(outgoing.node, *envelope.mutable_install());
     parts_.bus.send(outgoing.node, envelope);  // if the link breaks, link_up() repeats everything
     ike::scrub(*envelope.mutable_install());
   }
+}
+
+void OwnerRole::add_shares(const std::string& node, xcf::v1::Install& install) {
+  const auto link = links_.find(node);
+  if (link == links_.end()) return;
+  for (xcf::v1::Sa& sa : *install.mutable_sas())
+    *sa.mutable_share() = ike::share_to_message(lifesize_.share(SaId(sa.id()), link->second.incarnation()));
 }
 
 void OwnerRole::send_vipa_list(const std::string& node) {
@@ -167,6 +188,7 @@ void OwnerRole::pull(const std::string& node, const xcf::v1::Pull& pull) {
   if (auto install = owned->installation->answer(node, pull)) {
     xcf::v1::Envelope envelope;
     envelope.mutable_install()->Swap(&*install);
+    add_shares(node, *envelope.mutable_install());
     parts_.bus.send(node, envelope);
     ike::scrub(*envelope.mutable_install());
   }
@@ -175,24 +197,40 @@ void OwnerRole::pull(const std::string& node, const xcf::v1::Pull& pull) {
 // ---- lifesize and sequence numbers ----
 
 void OwnerRole::lifesize_report(const std::string& node, const xcf::v1::LifesizeReport& report) {
-  static_cast<void>(node);
-  if (find(xcf::address_of(report.dvipa()), Epoch(report.epoch())) == nullptr) return;
+  const auto link = links_.find(node);
+  if (link == links_.end() || find(xcf::address_of(report.dvipa()), Epoch(report.epoch())) == nullptr) return;
+  const std::uint32_t host = link->second.incarnation();
+  xcf::v1::Envelope envelope;
+  xcf::v1::LifesizeGrant& grant = *envelope.mutable_lifesize_grant();
+  grant.set_dvipa(report.dvipa());
+  grant.set_epoch(report.epoch());
   for (const auto& used : report.used()) {
-    lifesize_.used(SaId(used.sa()), {.bytes = used.bytes(), .packets = used.packets()}, parts_.executor.now());
+    const SaId id(used.sa());
+    const ike::HostUse use{
+        .host = host, .total = {.bytes = used.bytes(), .packets = used.packets()}, .refused = used.refused()};
+    if (!lifesize_.used(id, use, parts_.executor.now())) continue;
+    auto& granted = *grant.add_granted();
+    granted.set_sa(id.value());
+    *granted.mutable_share() = ike::share_to_message(lifesize_.share(id, host));
   }
+  if (grant.granted_size() > 0) parts_.bus.send(node, envelope);
   tell_expired();
 }
 
 void OwnerRole::used(const LocalSas::Use& use) {
-  lifesize_.used(use.sa, use.used, parts_.executor.now());
+  const ike::HostUse mine{.host = kThisHost, .total = use.used, .refused = use.refused};
+  if (lifesize_.used(use.sa, mine, parts_.executor.now()))
+    parts_.local_sas.allow(use.sa, lifesize_.share(use.sa, kThisHost));
   tell_expired();
 }
 
 void OwnerRole::tell_expired() {
+  for (const SaId id : lifesize_.take_run_out()) thresholds_.ran_out(id);
   for (const ike::Lifesize::Due& due : lifesize_.due(parts_.executor.now())) {
     const ipsec::SaParameters* sa = find_sa(due.id);
     if (sa == nullptr) continue;
     const bool hard = due.expiry == ike::Expiry::kHard;
+    if (!due.by_time) hard ? thresholds_.ran_out(due.id) : thresholds_.soft(due.id);
     const ike::SaName name = ike::name_of(*sa);
     if (ike::is_manual(sa->tunnel)) {
       manual_due(*sa, hard);

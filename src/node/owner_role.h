@@ -23,6 +23,7 @@
 #include "ike/ike_daemon.h"
 #include "ike/installation.h"
 #include "ike/lifesize.h"
+#include "ike/report_threshold.h"
 #include "node/ceilings.h"
 #include "node/config.h"
 #include "node/data_plane.h"
@@ -53,7 +54,7 @@ class OwnerRole final : public ike::IkeEvents {
     std::function<void(SaId)> manual_expired = [](SaId) {};  // a manual SA is gone: its hard limit is reached
   };
 
-  explicit OwnerRole(Parts parts) : parts_(std::move(parts)) {}
+  explicit OwnerRole(Parts parts);
 
   // ---- ownership ----
   void became_owner(IpAddress dvipa, Epoch epoch);
@@ -98,6 +99,7 @@ class OwnerRole final : public ike::IkeEvents {
   };
   [[nodiscard]] const std::map<IpAddress, Owned>& owned() const { return owned_; }
   [[nodiscard]] const ike::Lifesize& lifesize() const { return lifesize_; }
+  [[nodiscard]] const ike::ReportThresholds& thresholds() const { return thresholds_; }
   [[nodiscard]] const std::string& charon() const { return charon_; }
   /// What charon may negotiate and an SA of which would be refused here. Empty while charon is away.
   [[nodiscard]] const std::vector<std::string>& mismatches() const { return mismatches_; }
@@ -119,6 +121,9 @@ class OwnerRole final : public ike::IkeEvents {
   void ike_warning(const std::string& text) override;
 
  private:
+  /// This node in Lifesize's accounts. No start of a member has this incarnation.
+  static constexpr std::uint32_t kThisHost = 0;
+
   Owned* find(IpAddress dvipa, Epoch epoch);
   Result<Owned*> owned_by_us(IpAddress dvipa);
   /// The DVIPA and SA that the IKE daemon means.
@@ -129,6 +134,7 @@ class OwnerRole final : public ike::IkeEvents {
   Named named(ike::SaName name);
   const ipsec::SaParameters* find_sa(SaId id) const;
   void remove_sa(SaId id);
+  void add_shares(const std::string& node, xcf::v1::Install& install);
   void refresh_members(IpAddress dvipa, Owned& owned);
   void flush_outgoing(Owned& owned);
   void send_vipa_list(const std::string& node);
@@ -140,6 +146,7 @@ class OwnerRole final : public ike::IkeEvents {
   std::map<IpAddress, Owned> owned_;
   std::map<std::string, xcf::v1::Hello> links_;  // that are up
   ike::Lifesize lifesize_;
+  ike::ReportThresholds thresholds_;
   std::string charon_;  // its own description; empty: away
   std::vector<std::string> mismatches_;
 };

@@ -86,12 +86,16 @@ Result<SaId> OwnerRole::install_sa(ipsec::SaParameters sa, SeqNo first) {
   auto id = (*owned)->installation->add_sa(std::move(sa));
   if (!id) return tl::unexpected(id.error());
   const ipsec::SaParameters& installed = *(*owned)->installation->find(*id);
-  if (auto local = parts_.local_sas.install(installed, (*owned)->epoch, parts_.self, parts_.executor.now(), first);
+  const Time now = parts_.executor.now();
+  const std::uint32_t level = thresholds_.added(*id, installed.local, installed.tunnel, installed.direction);
+  lifesize_.add(*id, installed.limits, level, now);
+  if (auto local = parts_.local_sas.install(installed, (*owned)->epoch, parts_.self, now,
+                                            lifesize_.share(*id, kThisHost), first);
       !local) {
     static_cast<void>((*owned)->installation->delete_sa(name));
+    remove_sa(*id);
     return tl::unexpected(local.error());
   }
-  lifesize_.add(*id, installed.limits, parts_.executor.now());
   parts_.log.info("SA {:#010x} of {} installed: {}, {} {}, {}, peer {}", installed.spi.value(), installed.tunnel,
                   installed.direction == ipsec::Direction::kInbound ? "inbound" : "outbound",
                   protocol_name(installed), installed.mode == ipsec::Mode::kTransport ? "transport" : "tunnel",
@@ -187,6 +191,7 @@ void OwnerRole::remove_sa(SaId id) {
   parts_.local_sas.remove(id, parts_.executor.now());
   parts_.ceilings.forget(id);
   lifesize_.remove(id);
+  thresholds_.removed(id);
 }
 
 void OwnerRole::flush_sas() {

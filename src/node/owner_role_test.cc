@@ -62,6 +62,7 @@ class OwnerRoleTest : public testing::Test {
     role.link_up(hello_of(name, id));
     bus.take();
   }
+  void target_again(const std::string& name, std::uint16_t id) { role.link_up(hello_of(name, id)); }
   SaId add(Direction direction, std::uint32_t spi, ipsec::LifesizeLimits limits = {}) {
     auto sa = sa_of(0, direction, spi);
     sa.id = SaId();
@@ -81,6 +82,7 @@ class OwnerRoleTest : public testing::Test {
     answer.set_refused(refused);
     role.acknowledged(node, answer);
   }
+  /// What "t1" has used in all.
   void report(SaId sa, std::uint64_t bytes, std::uint64_t packets, Epoch under) {
     xcf::v1::LifesizeReport message;
     message.set_dvipa(kDvipa.to_bytes());
@@ -282,21 +284,22 @@ TEST_F(OwnerRoleTest, InstallsNothingThatIsNotItsOwn) {
 // Spec D2, E4: use of all hosts together; charon is told once of each limit, and nothing outlives the hard one.
 TEST_F(OwnerRoleTest, AddsUpUseAndTellsOfExpiry) {
   target("t1", 2);
-  const SaId id = add(Direction::kInbound, 0x1001, {.soft_bytes = 1000, .hard_bytes = 2000});
-  report(id, 600, 1, epoch);
-  report(id, 600, 1, Epoch(epoch.value() + 1));  // of another epoch: ignored
+  constexpr std::uint64_t kMega = 1'000'000;
+  const SaId id = add(Direction::kInbound, 0x1001, {.soft_bytes = 1000 * kMega, .hard_bytes = 2000 * kMega});
+  report(id, 600 * kMega, 1, epoch);
+  report(id, 900 * kMega, 1, Epoch(epoch.value() + 1));  // of another epoch: ignored
   EXPECT_THAT(ike.expired, IsEmpty());
-  role.used({.sa = id, .dvipa = kDvipa, .used = {.bytes = 400, .packets = 1}});
+  role.used({.sa = id, .dvipa = kDvipa, .used = {.bytes = 400 * kMega, .packets = 1}});
   const RecordingIke::Expired soft{Spi(0x1001), kDvipa, kPeer, ike::Expiry::kSoft};
   EXPECT_THAT(ike.expired, ElementsAre(soft));
-  report(id, 1, 1, epoch);
+  report(id, 601 * kMega, 2, epoch);
   EXPECT_THAT(ike.expired, SizeIs(1));
   const auto use = role.query_sa({Spi(0x1001), kDvipa});
   ASSERT_TRUE(use);
-  EXPECT_EQ(use->bytes, 1001u);
+  EXPECT_EQ(use->bytes, 1001 * kMega);
   EXPECT_EQ(use->packets, 3u);
   bus.take();
-  report(id, 999, 1, epoch);
+  report(id, 1600 * kMega, 3, epoch);
   EXPECT_THAT(ike.expired,
               ElementsAre(soft, RecordingIke::Expired{Spi(0x1001), kDvipa, kPeer, ike::Expiry::kHard}));
   EXPECT_FALSE(local_sas.has(id));
@@ -306,9 +309,9 @@ TEST_F(OwnerRoleTest, AddsUpUseAndTellsOfExpiry) {
 }
 
 TEST_F(OwnerRoleTest, TellsAgainWhenTheIkeDaemonWasAway) {
-  const SaId id = add(Direction::kOutbound, 0x2001, {.soft_packets = 10, .hard_packets = 20});
+  const SaId id = add(Direction::kOutbound, 0x2001, {.soft_packets = 10'000, .hard_packets = 20'000});
   ike.here = false;
-  role.used({.sa = id, .dvipa = kDvipa, .used = {.bytes = 1, .packets = 10}});
+  role.used({.sa = id, .dvipa = kDvipa, .used = {.bytes = 1, .packets = 10'000}});
   role.tick();
   EXPECT_THAT(ike.expired, IsEmpty());
   ike.here = true;
@@ -316,8 +319,68 @@ TEST_F(OwnerRoleTest, TellsAgainWhenTheIkeDaemonWasAway) {
   role.tick();
   EXPECT_THAT(ike.expired, ElementsAre(RecordingIke::Expired{Spi(0x2001), kPeer, kDvipa, ike::Expiry::kSoft}));
   ike.here = false;  // the hard limit holds whether it is there or not
-  role.used({.sa = id, .dvipa = kDvipa, .used = {.bytes = 1, .packets = 10}});
+  role.used({.sa = id, .dvipa = kDvipa, .used = {.bytes = 1, .packets = 20'000}});
   EXPECT_FALSE(local_sas.has(id));
+}
+
+// Spec D2, E4: each host has a share of the hard limit, which grows with its reports.
+TEST_F(OwnerRoleTest, GivesEachHostAShare) {
+  target("t1", 2);
+  target("t2", 3);
+  const SaId id = add(Direction::kInbound, 0x1001, {.soft_packets = 80'000, .hard_packets = 100'000});
+  const auto installs = bus.take();
+  ASSERT_THAT(installs, SizeIs(2));
+  for (const auto& sent : installs) {
+    const xcf::v1::Share& share = sent.message.install().sas(0).share();
+    EXPECT_EQ(share.report_packets(), 5'000u);
+    EXPECT_EQ(share.allowed_packets(), 5'000u);
+  }
+  EXPECT_EQ(local_sas.all().at(id).share.allowed.packets, 5'000u);
+  report(id, 1, 2'000, epoch);
+  const auto answers = bus.take();
+  ASSERT_THAT(answers, SizeIs(1));
+  EXPECT_EQ(answers[0].to, "t1");
+  const xcf::v1::LifesizeGrant& grant = answers[0].message.lifesize_grant();
+  EXPECT_EQ(Epoch(grant.epoch()), epoch);
+  ASSERT_EQ(grant.granted_size(), 1);
+  EXPECT_EQ(SaId(grant.granted(0).sa()), id);
+  EXPECT_EQ(grant.granted(0).share().allowed_packets(), 12'000u);
+  report(id, 1, 2'000, epoch);  // the same again
+  EXPECT_THAT(bus.take(), IsEmpty());
+  role.used({.sa = id, .dvipa = kDvipa, .used = {.bytes = 1, .packets = 100}});
+  EXPECT_EQ(local_sas.all().at(id).share.allowed.packets, 10'100u);
+  // The link was down: what t1 had been given is still its own. A t1 that has started anew has used nothing.
+  role.link_down("t1");
+  target_again("t1", 2);
+  EXPECT_EQ(bus.take().back().message.install().sas(0).share().allowed_packets(), 12'000u);
+  role.link_down("t1");
+  xcf::v1::Hello hello = hello_of("t1", 2);
+  hello.set_incarnation(77);
+  role.link_up(hello);
+  EXPECT_EQ(bus.take().back().message.install().sas(0).share().allowed_packets(), 4'556u);  // there is less left
+}
+
+// Spec D2: the threshold is lower after a late refresh, and up again after timely ones.
+TEST_F(OwnerRoleTest, AdaptsTheThreshold) {
+  target("t1", 2);
+  const ipsec::LifesizeLimits limits{.soft_packets = 80'000, .hard_packets = 100'000};
+  std::uint32_t spi = 0x1000;
+  SaId id = add(Direction::kInbound, ++spi, limits);
+  const auto replace = [&] {
+    const ike::SaName old{Spi(spi), kDvipa};
+    id = add(Direction::kInbound, ++spi, limits);
+    EXPECT_TRUE(role.delete_sa(old));
+    return local_sas.all().at(id).share.report.packets;
+  };
+  report(id, 1, 99'000, epoch);  // far more than the soft limit, and hardly anything left
+  EXPECT_EQ(replace(), 2'500u);
+  report(id, 1, 81'000, epoch);
+  EXPECT_EQ(replace(), 2'500u);  // it was there before the verdict
+  report(id, 1, 70'000, epoch);
+  EXPECT_EQ(replace(), 3'120u);  // a quarter up; and that this one was rekeyed for another reason says nothing
+  EXPECT_EQ(replace(), 3'120u);
+  EXPECT_EQ(role.thresholds().counts().late, 1u);
+  EXPECT_EQ(role.thresholds().counts().timely, 1u);
 }
 
 TEST_F(OwnerRoleTest, KeepsTimeLimits) {

@@ -227,6 +227,10 @@ json Report::sa(SaId id, const LocalSas::Entry& entry, const std::vector<sequenc
   json lifesize = {{"soft_bytes", limits.soft_bytes},     {"hard_bytes", limits.hard_bytes},
                    {"soft_packets", limits.soft_packets}, {"hard_packets", limits.hard_packets},
                    {"soft_seconds", limits.soft_seconds}, {"hard_seconds", limits.hard_seconds}};
+  lifesize["allowed_bytes"] = limits.hard_bytes != 0 ? entry.share.allowed.bytes : 0;
+  lifesize["allowed_packets"] = limits.hard_packets != 0 ? entry.share.allowed.packets : 0;
+  lifesize["report_bytes"] = entry.share.report.bytes;
+  lifesize["report_packets"] = entry.share.report.packets;
   json result = {{"id", id.value()},
                  {"dvipa", p.local.to_string()},
                  {"tunnel", p.tunnel},
@@ -247,6 +251,10 @@ json Report::sa(SaId id, const LocalSas::Entry& entry, const std::vector<sequenc
     const ike::SaUse use = node_.owner_->lifesize().total(id, node_.world_.executor.now());
     lifesize["used_bytes"] = use.bytes;
     lifesize["used_packets"] = use.packets;
+    const ike::Used given = node_.owner_->lifesize().given(id);
+    lifesize["given_bytes"] = given.bytes;
+    lifesize["given_packets"] = given.packets;
+    lifesize["report_percent"] = node_.owner_->lifesize().level(id) / 100.0;
     result["shadows"] = owned->second.installation->holders(id);
   }
   result["lifesize"] = std::move(lifesize);
@@ -342,6 +350,9 @@ json Report::counters() const {
             {"replies_protected", c->target_inbound->replies.value()}}},
           {"key_log",
            {{"written", keys == nullptr ? 0 : keys->written()}, {"failed", keys == nullptr ? 0 : keys->failed()}}},
+          {"refreshes",
+           {{"timely", node_.owner_->thresholds().counts().timely},
+            {"late", node_.owner_->thresholds().counts().late}}},
           {"drops", std::move(drops)}};
 }
 

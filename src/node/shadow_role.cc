@@ -120,7 +120,8 @@ Result<void> ShadowRole::apply(Dvipa& dvipa, const xcf::v1::Install& install) {
   for (const xcf::v1::Sa& message : install.sas()) {
     auto sa = ike::sa_from_message(message);
     if (!sa) return tl::unexpected(sa.error());
-    if (auto done = parts_.local_sas.install(std::move(*sa), dvipa.epoch, dvipa.owner_id, now); !done)
+    const ike::Share share = ike::share_from_message(message.share());
+    if (auto done = parts_.local_sas.install(std::move(*sa), dvipa.epoch, dvipa.owner_id, now, share); !done)
       result = done;
   }
   for (const xcf::v1::UpdateSa& message : install.update_sas()) {
@@ -223,6 +224,7 @@ void ShadowRole::link_up(const std::string& node) {
     if (dvipa.owner != node) continue;
     dvipa.listening.clear();
     tell_listeners(address, dvipa);
+    parts_.local_sas.report_again(address);
   }
 }
 
@@ -240,8 +242,19 @@ void ShadowRole::used(const std::vector<LocalSas::Use>& uses) {
     entry.set_sa(use.sa.value());
     entry.set_bytes(use.used.bytes);
     entry.set_packets(use.used.packets);
+    entry.set_refused(use.refused);
   }
+  // What a link that is down does not take is repeated when it is up again.
   for (const auto& [address, envelope] : reports) parts_.bus.send(dvipas_.at(address).owner, envelope);
+}
+
+void ShadowRole::granted(const xcf::v1::Hello& from, const xcf::v1::LifesizeGrant& grant) {
+  const auto found = dvipas_.find(xcf::address_of(grant.dvipa()));
+  if (found == dvipas_.end() || found->second.owner != from.node() || found->second.epoch != Epoch(grant.epoch())) {
+    return;
+  }
+  for (const auto& one : grant.granted())
+    parts_.local_sas.allow(SaId(one.sa()), ike::share_from_message(one.share()));
 }
 
 }  // namespace testudo::node

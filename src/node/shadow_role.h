@@ -43,7 +43,9 @@ class ShadowRole {
   void vipa_list(const xcf::v1::Hello& from, const xcf::v1::VipaList& list);
   void install(const xcf::v1::Hello& from, xcf::v1::Install install);
   void refused(const std::string& node, const xcf::v1::Refused& refused);
-  /// The link to an owner is up (again): it has forgotten what listens here.
+  /// More of the lifesize of SAs (spec D2, E4).
+  void granted(const xcf::v1::Hello& from, const xcf::v1::LifesizeGrant& grant);
+  /// The link to an owner is up (again): it has forgotten what listens here, and may have missed what was used.
   void link_up(const std::string& node);
 
   /// The TCP ports with a listening socket on this host. Changes go to the owners.

@@ -331,6 +331,34 @@ TEST_F(ShadowRoleTest, PullsNotTooOften) {
   EXPECT_THAT(bus.take(), SizeIs(1));
 }
 
+// Spec D2, E4: what it may carry of an SA comes with it, and more of it from its owner only.
+TEST_F(ShadowRoleTest, TakesItsShareFromTheOwner) {
+  list(owner, {record(kDvipa, kEpoch, {80})});
+  auto sa = sa_of(1, Direction::kInbound, 0x1001);
+  sa.limits = {.hard_packets = 1000};
+  xcf::v1::Install message = install_of({}, {});
+  *message.add_sas() = ike::sa_to_message(sa);
+  *message.mutable_sas(0)->mutable_share() =
+      ike::share_to_message({.allowed = {.bytes = 0, .packets = 10}, .report = {.bytes = 0, .packets = 5}});
+  shadow.install(owner, std::move(message));
+  ASSERT_TRUE(local_sas.has(SaId(1)));
+  const ike::Share& share = local_sas.all().at(SaId(1)).share;
+  EXPECT_EQ(share, (ike::Share{.allowed = {0, 10}, .report = {0, 5}}));
+  const auto grant = [&](const xcf::v1::Hello& from, Epoch epoch, std::uint64_t packets) {
+    xcf::v1::LifesizeGrant more;
+    more.set_dvipa(kDvipa.to_bytes());
+    more.set_epoch(epoch.value());
+    auto& granted = *more.add_granted();
+    granted.set_sa(1);
+    *granted.mutable_share() = ike::share_to_message({.allowed = {0, packets}, .report = {0, 5}});
+    shadow.granted(from, more);
+    return share.allowed.packets;
+  };
+  EXPECT_EQ(grant(rival, kEpoch, 20), 10u);
+  EXPECT_EQ(grant(owner, Epoch(kEpoch.value() - 1), 20), 10u);
+  EXPECT_EQ(grant(owner, kEpoch, 20), 20u);
+}
+
 TEST_F(ShadowRoleTest, ReportsUseToEachOwner) {
   list(owner, {record(kDvipa, kEpoch, {80})});
   list(rival, {record(kOtherDvipa, Epoch(9), {80})});

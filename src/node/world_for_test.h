@@ -112,6 +112,7 @@ inline xcf::v1::Hello hello_of(const std::string& node, std::uint16_t id) {
   hello.set_xcf_address(IpAddress(0x0a4d0000u + id).to_bytes());
   hello.set_ipsec(true);
   hello.set_distributed_ipsec(true);
+  hello.set_incarnation(1000u + id);
   return hello;
 }
 

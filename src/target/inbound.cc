@@ -154,7 +154,7 @@ void Inbound::finish(const ipsec::DecapRequest& request, bool filtered, Time now
     if (const auto reason = sa.replay().check(request.seq)) return drop(*reason);
     sa.replay().commit(request.seq);
     parts_.commits.accepted(sa.id(), request.seq, now);
-    if (!request.drop) sa.count(request.inner.size());
+    if (!request.drop && !sa.carry(request.inner.size())) return drop(Drop::kLifesize);
   } else {
     parts_.commits.rejected(sa.id(), request.seq, now);
   }

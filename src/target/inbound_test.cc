@@ -251,6 +251,27 @@ TEST(Inbound, CountsEachPacketOnce) {
   EXPECT_EQ(totals.bytes.value(), InboundWorld::inner(1).size());
 }
 
+// Spec D2: nor by more than this node's share of the hard limit, whatever comes.
+TEST(Inbound, AcceptsNoMoreThanItMayCarry) {
+  InboundWorld world;
+  world.adjust = [](ipsec::SaParameters& p) { p.limits = {.hard_packets = 10}; };
+  world.install();
+  ipsec::Sa& sa = *world.sad.find(SaId(1));
+  sa.allow({.bytes = 0, .packets = 2});
+  Bytes forged = world.forwarded(9);
+  forged.back() ^= 1;
+  world.process({forged, world.forwarded(1)});
+  world.process({world.forwarded(1), world.forwarded(2), world.forwarded(3)});
+  EXPECT_THAT(world.delivered, SizeIs(2));
+  EXPECT_EQ(world.drops.value(Drop::kLifesize), 1u);
+  EXPECT_TRUE(sa.refused());
+  sa.allow({.bytes = 0, .packets = 3});
+  world.process({world.forwarded(3), world.forwarded(4), world.forwarded(5)});
+  EXPECT_EQ(world.drops.value(Drop::kReplay), 2u);  // of 1, and of 3, whose number is used
+  EXPECT_EQ(sa.totals().packets.value(), 3u);
+  EXPECT_EQ(world.drops.value(Drop::kLifesize), 2u);
+}
+
 // Note 2 of the seed's table, the way back: this host is the owner, a target asks it to protect a packet.
 TEST(Inbound, TakesRepliesAsTheOwner) {
   InboundWorld world;

@@ -222,15 +222,31 @@ void Outbound::send(const Train& train, std::span<const ipsec::EncapRequest> req
   }
   const sequence::Numbers deadline{.first = train.last, .count = 1, .stop = train.stop};
   if (ready != 0 && parts_.lessee.still_valid(deadline, parts_.sink.now())) {
-    for (const ipsec::EncapRequest& request : requests) {
-      if (!request.drop) sa.count(request.header.size() + request.payload.size());
+    ready = keep_what_may_be_carried(sa, requests);
+    if (ready != 0) {
+      parts_.sink.send_protected(sa, std::span(outgoing_).first(ready));
+      counters_.trains.add();
     }
-    parts_.sink.send_protected(sa, std::span(outgoing_).first(ready));
-    counters_.trains.add();
   } else {
     drop(Drop::kLeaseExpired, ready);
   }
   parts_.lessee.sent(sa.id(), train.last);
+}
+
+/// Of outgoing_, which has one entry for each request that is not dropped. Returns how many are left.
+std::size_t Outbound::keep_what_may_be_carried(ipsec::Sa& sa, std::span<const ipsec::EncapRequest> requests) {
+  std::size_t at = 0, kept = 0;
+  for (const ipsec::EncapRequest& request : requests) {
+    if (request.drop) continue;
+    const std::size_t index = at++;
+    if (!sa.carry(request.header.size() + request.payload.size())) {
+      drop(Drop::kLifesize);
+      continue;
+    }
+    if (kept != index) outgoing_[kept] = outgoing_[index];
+    ++kept;
+  }
+  return kept;
 }
 
 void Outbound::fill(const ipsec::Sa& sa, const ipsec::EncapRequest& request, wire::Outgoing& out) {

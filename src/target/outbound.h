@@ -142,6 +142,7 @@ class Outbound {
   void add(ipsec::Sa& sa, const Segmenter& cut, std::uint32_t index);
   void flush();
   void send(const Train& train, std::span<const ipsec::EncapRequest> requests);
+  std::size_t keep_what_may_be_carried(ipsec::Sa& sa, std::span<const ipsec::EncapRequest> requests);
   void fill(const ipsec::Sa& sa, const ipsec::EncapRequest& request, wire::Outgoing& out);
   void drain(ipsec::TunnelId tunnel, Time now);
   void pop(Queue& queue, std::uint32_t segments_left);

@@ -324,6 +324,32 @@ TEST(Outbound, NeverSendsAfterTheLease) {
   EXPECT_GT(world.sent[0].number(), 4u);  // what was dropped is not used again
 }
 
+// Spec E4: a node's share of the hard limit is never exceeded, and what leaves is what is counted.
+TEST(Outbound, SendsNoMoreThanItMayCarry) {
+  World world;
+  world.adjust = [](ipsec::SaParameters& p) { p.limits = {.hard_bytes = 1'000'000, .hard_packets = 100}; };
+  world.install(1);
+  world.warm_up();
+  ipsec::Sa& sa = *world.sad.find(SaId(1));
+  sa.allow({.bytes = 1'000'000, .packets = sa.totals().packets.value() + 2});
+  const AppPacket packet = tcp_packet(kProtected, 500, 100);
+  world.process(packet);
+  EXPECT_THAT(world.trains, ElementsAre(2));
+  EXPECT_EQ(world.dropped(Drop::kLifesize), 3u);
+  auto expected = segments_of(packet);
+  expected.resize(2);
+  expect_opened(world, expected);
+  EXPECT_TRUE(sa.refused());
+  world.process(packet);
+  EXPECT_EQ(world.dropped(Drop::kLifesize), 8u);
+  EXPECT_EQ(world.send_calls, 2u);  // the warm-up's as well
+  sa.allow({.bytes = sa.totals().bytes.value() + expected[0].size() - 1, .packets = 100});
+  world.process({packet, tcp_packet(kProtected, 99)});  // the packet is one byte too big, five times
+  EXPECT_EQ(world.dropped(Drop::kLifesize), 13u);
+  EXPECT_THAT(world.trains, ElementsAre(2, 1));
+  EXPECT_EQ(sa.totals().packets.value(), 4u);
+}
+
 TEST(Outbound, StopsWhereTheNumbersEnd) {
   World world;
   world.install(1, SeqNo(0xfffffffe), SeqNo(0xffffffff));

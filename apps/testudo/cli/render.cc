@@ -97,12 +97,16 @@ std::string status(const json& a) {
   return out + section("\nMembers", members, "none") + section("\nDVIPAs", dvipas, "none");
 }
 
-/// Bytes used of the soft limit.
+/// Used of the soft limit of bytes, or of packets; and on the owner after what part of it hosts report.
 std::string lifesize(const json& sa) {
   const json l = sa.value("lifesize", json::object());
-  const std::uint64_t soft = number(l, "soft_bytes");
-  if (soft == 0) return "no limit";
-  return fmt::format("{} of {}", bytes_text(number(l, "used_bytes")), bytes_text(soft));
+  const std::string reports =
+      l.contains("report_percent") ? fmt::format(", reports at {} %", l["report_percent"].get<double>()) : "";
+  if (const std::uint64_t soft = number(l, "soft_bytes"); soft != 0)
+    return fmt::format("{} of {}{}", bytes_text(number(l, "used_bytes")), bytes_text(soft), reports);
+  if (const std::uint64_t soft = number(l, "soft_packets"); soft != 0)
+    return fmt::format("{} of {} packets{}", number(l, "used_packets"), soft, reports);
+  return "no limit";
 }
 
 std::string sa(const json& a) {
@@ -158,7 +162,8 @@ std::string counters(const json& a) {
                      text(p, "bytes_out"), text(p, "trains_out"), text(p, "send_failed")});
   }
   std::string out = section("Ports", ports_table, "none");
-  for (const auto& [key, title] : {std::pair("inbound", "Owner, inbound"), std::pair("target", "Target")}) {
+  for (const auto& [key, title] : {std::pair("inbound", "Owner, inbound"), std::pair("target", "Target"),
+                                   std::pair("refreshes", "Owner, refreshes of SAs for their lifesize")}) {
     Table table({"COUNTER", "VALUE"}, {kLeft, kRight});
     const json values = a.value(key, json::object());
     for (const auto& [name, value] : values.items()) table.row({name, value.dump()});
