@@ -74,9 +74,13 @@ class ContextCache {
 
   /// Asks the CPU for what get() and the engine will read. Only a hint.
   void prefetch(const CipherKey& key) const {
-    const auto* bytes = reinterpret_cast<const std::uint8_t*>(&slots_[key.slot_ & mask_]);
-    std::uint32_t lines = hot_lines_[static_cast<std::size_t>(mode_of(key.suite_))];
-    for (; lines != 0; lines &= lines - 1) __builtin_prefetch(bytes + 64 * std::countr_zero(lines));
+    prefetch(key, hot_lines_[static_cast<std::size_t>(mode_of(key.suite_))]);
+  }
+  /// The same for a peek, which verifies nothing: of GCM it does not read the hash keys.
+  void prefetch_peek(const CipherKey& key) const {
+    constexpr std::uint32_t kHeadAndRoundKeys = 0x1f;  // lines: 64 bytes, and up to 15 round keys of 16
+    const Mode mode = mode_of(key.suite_);
+    prefetch(key, hot_lines_[static_cast<std::size_t>(mode)] & (mode == Mode::kGcm ? kHeadAndRoundKeys : ~0u));
   }
 
   [[nodiscard]] const CipherContext& get(CipherKey& key) {
@@ -101,6 +105,10 @@ class ContextCache {
   static constexpr std::size_t kSweepMax = 2 * kPinnedMax;
 
   ContextCache(Engine& engine, std::size_t capacity);
+  void prefetch(const CipherKey& key, std::uint32_t lines) const {
+    const auto* bytes = reinterpret_cast<const std::uint8_t*>(&slots_[key.slot_ & mask_]);
+    for (; lines != 0; lines &= lines - 1) __builtin_prefetch(bytes + 64 * std::countr_zero(lines));
+  }
   const CipherContext& expand(CipherKey& key);
   std::uint32_t take_slot();
   std::uint32_t sweep();

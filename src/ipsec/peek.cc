@@ -214,7 +214,8 @@ void Transforms::look_again(std::span<const PeekRequest> requests, std::span<Pee
 void Transforms::peek(std::span<const PeekRequest> requests, std::span<Peeked> peeked) {
   CHECK(requests.size() <= crypto::kBurstMax && peeked.size() >= requests.size());
   keys_->begin_burst();
-  prefetch_keys(requests);
+  for (const PeekRequest& request : requests) request.sa->prefetch_peek();
+  for (const PeekRequest& request : requests) prefetch_peek(*request.sa);
   Looks first;
   look_first(requests, peeked, first);
   Looks second;
