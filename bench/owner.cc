@@ -30,7 +30,7 @@ constexpr std::size_t kHeaders = wire::kIpv4HeaderSize + wire::kTcpHeaderSize;
 OwnerPath::OwnerPath(const Suite& suite, Senders& senders, const OwnerOptions& options)
     : senders_(senders),
       options_(options),
-      transforms_(std::move(*ipsec::Transforms::make(ipsec::engine_for_test(), rng_, senders.sas()))) {
+      transforms_(std::move(*ipsec::Transforms::make(ipsec::engine_for_test(), rng_))) {
   const distributor::InboundConfig config{.connections = {.capacity = options.connections + 1}};
   inbound_ = std::make_unique<distributor::Inbound>(
       config, distributor::Inbound::Parts{*transforms_, sad_, drops_, distributor::SipKey{1, 2}});
