@@ -35,7 +35,7 @@ std::unique_ptr<Contender> make_engine(const Case& which) {
 }
 
 InboundEngine::InboundEngine(const Case& which)
-    : transforms_(std::move(*ipsec::Transforms::make(ipsec::engine_for_test(), rng_))) {
+    : transforms_(std::move(*ipsec::Transforms::make(ipsec::engine_for_test(), rng_, which.sas))) {
   for (std::uint32_t i = 0; i < which.sas; ++i) {
     auto sa = factory_.create(parameters_of(*which.suite, Direction::kInbound, i));
     CHECK(sa.has_value() && sad_.install(std::move(*sa)) == nullptr);

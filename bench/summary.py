@@ -96,6 +96,23 @@ def memory_rows(path: pathlib.Path) -> list[dict]:
             for name, use in used.items()]
 
 
+def filter_rows(path: pathlib.Path) -> list[dict]:
+    """Look-ups among many filters against look-ups among few, and against memory itself."""
+    times: dict[str, list[float]] = {}
+    for one in json.loads(path.read_text())["benchmarks"]:
+        if one.get("run_type") == "iteration" and one["time_unit"] == "ns":
+            times.setdefault(one["run_name"], []).append(one["real_time"])
+    ns = {name: statistics.median(all_of_it) for name, all_of_it in times.items()}
+    made = []
+    for kind, label in (("peers_ipv4", "peers over IPv4"), ("peers_ipv6", "peers over IPv6"), ("ranges", "ranges")):
+        many, few = ns[f"{kind}/100000"], ns[f"{kind}/100"]
+        name = f"filter look-up among 100,000, {label}"
+        made.append(row(name, many, "ns", "among 100", few, many / few))
+        memory = ns["one_memory_access/100000"]
+        made.append(row(name, many, "ns", "one access to as much memory", memory, many / memory))
+    return made
+
+
 def rows(directory: pathlib.Path, names: list[str]) -> list[dict]:
     made = []
     for name in names:
@@ -106,6 +123,8 @@ def rows(directory: pathlib.Path, names: list[str]) -> list[dict]:
             made += owner_rows(medians(path))
         elif name == "memory":
             made += memory_rows(path)
+        elif name == "policy_bench":
+            made += filter_rows(path)
     return made
 
 

@@ -10,7 +10,7 @@
 namespace testudo::bench {
 
 Senders::Senders(const Suite& suite, std::uint32_t sas)
-    : transforms_(std::move(*ipsec::Transforms::make(ipsec::engine_for_test(), rng_))), next_(sas, 1) {
+    : transforms_(std::move(*ipsec::Transforms::make(ipsec::engine_for_test(), rng_, sas))), next_(sas, 1) {
   for (std::uint32_t sa = 0; sa < sas; ++sa) {
     ipsec::SaParameters p = parameters_of(suite, Direction::kOutbound, sa);
     std::swap(p.local, p.remote);

@@ -29,6 +29,8 @@ class alignas(64) CipherContext {
  public:
   /// Bytes of the largest expanded key of any backend (ipsec-mb's gcm_key_data).
   static constexpr std::size_t kStorage = 1024;
+  /// Of it, what a key that is expanded for a peek alone takes.
+  static constexpr std::size_t kPeekStorage = 512;
 
   [[nodiscard]] Suite suite() const { return suite_; }
   [[nodiscard]] Mode mode() const { return mode_; }

@@ -27,8 +27,9 @@ Result<CipherKey> CipherKey::make(Suite suite, Secret key, Esn esn) {
 
 ContextCache::ContextCache(Engine& engine, std::size_t capacity)
     : engine_(engine),
-      memory_(capacity * sizeof(CipherContext)),
+      memory_((capacity + kBurstMax) * sizeof(CipherContext)),
       slots_(reinterpret_cast<CipherContext*>(memory_.data())),
+      peeks_(slots_ + capacity),
       mask_(static_cast<std::uint32_t>(capacity - 1)) {
   for (std::size_t mode = 0; mode < hot_lines_.size(); ++mode) {
     hot_lines_[mode] = engine.hot_lines(static_cast<Mode>(mode));
@@ -38,6 +39,7 @@ ContextCache::ContextCache(Engine& engine, std::size_t capacity)
     new (&slots_[i]) CipherContext();
     free_.push_back(static_cast<std::uint32_t>(capacity - 1 - i));  // the first one is taken first
   }
+  for (std::size_t i = 0; i < kBurstMax; ++i) new (&peeks_[i]) CipherContext();
 }
 
 const CipherContext& ContextCache::expand(CipherKey& key) {
@@ -60,6 +62,7 @@ std::uint32_t ContextCache::take_slot() {
   }
   const std::uint32_t slot = free_.back();
   free_.pop_back();
+  many_ = capacity() - free_.size() > std::min(kManyMax, capacity() / 16);
   return slot;
 }
 
@@ -80,11 +83,18 @@ void ContextCache::clear(CipherContext& context) {
   zero({reinterpret_cast<std::uint8_t*>(&context), sizeof context});
 }
 
+void ContextCache::end_peek() {
+  for (; peeking_ != 0; --peeking_) {
+    zero({reinterpret_cast<std::uint8_t*>(&peeks_[peeking_ - 1]), 64 + CipherContext::kPeekStorage});
+  }
+}
+
 void ContextCache::forget(const CipherKey& key) {
   const std::uint32_t slot = key.slot_ & mask_;
   if (slots_[slot].owner_ != key.id_) return;
   clear(slots_[slot]);
   free_.push_back(slot);  // within what was reserved
+  many_ = capacity() - free_.size() > std::min(kManyMax, capacity() / 16);
 }
 
 Result<std::unique_ptr<ContextCache>> make_context_cache(Engine& engine, std::size_t capacity) {

@@ -74,9 +74,14 @@ class ContextCache {
 
   /// Asks the CPU for what get() and the engine will read. Only a hint.
   void prefetch(const CipherKey& key) const {
-    const auto* bytes = reinterpret_cast<const std::uint8_t*>(&slots_[key.slot_ & mask_]);
-    std::uint32_t lines = hot_lines_[static_cast<std::size_t>(mode_of(key.suite_))];
-    for (; lines != 0; lines &= lines - 1) __builtin_prefetch(bytes + 64 * std::countr_zero(lines));
+    prefetch(key, hot_lines_[static_cast<std::size_t>(mode_of(key.suite_))]);
+  }
+  /// The same for a peek, which verifies nothing: of GCM it does not read the hash keys.
+  void prefetch_peek(const CipherKey& key) const {
+    if (many_) return __builtin_prefetch(key.key_.bytes().data());
+    constexpr std::uint32_t kHeadAndRoundKeys = 0x1f;  // lines: 64 bytes, and up to 15 round keys of 16
+    const Mode mode = mode_of(key.suite_);
+    prefetch(key, hot_lines_[static_cast<std::size_t>(mode)] & (mode == Mode::kGcm ? kHeadAndRoundKeys : ~0u));
   }
 
   [[nodiscard]] const CipherContext& get(CipherKey& key) {
@@ -88,6 +93,18 @@ class ContextCache {
     return context;
   }
 
+  /// For a peek alone. While few keys are in use it is get(). Where they are many, so that their expanded forms are
+  /// fetched from memory or not there, the round keys are expanded anew: that takes less time, and nobody's place.
+  /// At most kBurstMax until end_peek().
+  [[nodiscard]] const CipherContext& get_for_peek(CipherKey& key) {
+    if (!many_) return get(key);
+    CipherContext& context = peeks_[peeking_++];
+    engine_.expand_for_peek(key.suite_, key.key_.bytes(), key.esn_, context);
+    return context;
+  }
+  /// Zeroes what get_for_peek() has expanded.
+  void end_peek();
+
   /// Gives up the key's expanded form.
   void forget(const CipherKey& key);
 
@@ -97,10 +114,16 @@ class ContextCache {
 
  private:
   friend Result<std::unique_ptr<ContextCache>> make_context_cache(Engine& engine, std::size_t capacity);
+  // More contexts than fit into the second-level cache are many; of a small cache, a sixteenth of it.
+  static constexpr std::size_t kManyMax = 512;
   // Steps of the clock's hand before it takes what it finds.
   static constexpr std::size_t kSweepMax = 2 * kPinnedMax;
 
   ContextCache(Engine& engine, std::size_t capacity);
+  void prefetch(const CipherKey& key, std::uint32_t lines) const {
+    const auto* bytes = reinterpret_cast<const std::uint8_t*>(&slots_[key.slot_ & mask_]);
+    for (; lines != 0; lines &= lines - 1) __builtin_prefetch(bytes + 64 * std::countr_zero(lines));
+  }
   const CipherContext& expand(CipherKey& key);
   std::uint32_t take_slot();
   std::uint32_t sweep();
@@ -109,6 +132,9 @@ class ContextCache {
   Engine& engine_;
   LockedBlock memory_;
   CipherContext* slots_;
+  CipherContext* peeks_;                    // kBurstMax, behind the others
+  std::size_t peeking_ = 0;                 // of them in use
+  bool many_ = false;                       // keys in use: see get_for_peek()
   std::uint32_t mask_;                      // capacity - 1
   std::array<std::uint32_t, 8> hot_lines_;  // by Mode
   std::uint32_t hand_ = 0;

@@ -46,6 +46,17 @@ Result<OwnedContext> Engine::make_context(Suite suite, const Secret& key, Esn es
 }
 
 void Engine::expand(Suite suite, std::span<const std::uint8_t> key, Esn esn, CipherContext& context) {
+  const Keys keys = describe(suite, key, esn, context);
+  expand_keys(keys.cipher, keys.integrity, context);
+}
+
+void Engine::expand_for_peek(Suite suite, std::span<const std::uint8_t> key, Esn esn, CipherContext& context) {
+  expand_peek_keys(describe(suite, key, esn, context).cipher, context);
+}
+
+/// Fills all of the context but the storage.
+Engine::Keys Engine::describe(Suite suite, std::span<const std::uint8_t> key, Esn esn,
+                              CipherContext& context) const {
   CHECK(is_suite(suite) && key.size() == sizes(suite).key);
   const internal::CipherRow& cipher = internal::row(suite.cipher);
   const internal::IntegrityRow& integrity = internal::row(suite.integrity);
@@ -64,7 +75,7 @@ void Engine::expand(Suite suite, std::span<const std::uint8_t> key, Esn esn, Cip
   const auto salt = integrity.salt != 0 ? rest.subspan(integrity.key) : cipher_salt;
   context.salt_.fill(0);
   std::ranges::copy(salt, context.salt_.begin());
-  expand_keys(cipher_key, rest.first(integrity.key), context);
+  return {cipher_key, rest.first(integrity.key)};
 }
 
 Result<std::unique_ptr<Engine>> make_engine(Backend backend) {

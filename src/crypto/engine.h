@@ -104,6 +104,8 @@ class Engine {
 
   /// Expands a key into a context that is new or zero. CHECKs suite and size. Never allocates.
   void expand(Suite suite, std::span<const std::uint8_t> key, Esn esn, CipherContext& context);
+  /// The same for peek() alone, which takes less time and memory.
+  void expand_for_peek(Suite suite, std::span<const std::uint8_t> key, Esn esn, CipherContext& context);
 
   /// Encrypts each text and writes each ICV. The IV is the caller's, already in place. At most kBurstMax frames.
   /// CHECKs that the pieces of a text are not longer than it.
@@ -131,8 +133,18 @@ class Engine {
   /// Fills the storage from the cipher's key and the integrity algorithm's, both without salt.
   virtual void expand_keys(std::span<const std::uint8_t> cipher, std::span<const std::uint8_t> integrity,
                            CipherContext& context) = 0;
+  /// As much of it as peek() reads, in the first CipherContext::kPeekStorage bytes.
+  virtual void expand_peek_keys(std::span<const std::uint8_t> cipher, CipherContext& context) {
+    expand_keys(cipher, {}, context);
+  }
 
  private:
+  struct Keys {
+    std::span<const std::uint8_t> cipher, integrity;  // without salt
+  };
+  [[nodiscard]] Keys describe(Suite suite, std::span<const std::uint8_t> key, Esn esn,
+                              CipherContext& context) const;
+
   Backend backend_;
 };
 

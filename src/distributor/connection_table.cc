@@ -29,10 +29,11 @@ ConnectionTable::ConnectionTable(const ConnectionTableConfig& config, const SipK
   pools_[0].entry_size = sizeof(Entry4);
   pools_[1].entry_size = sizeof(Entry6);
   for (Pool& pool : pools_) {
-    pool.memory = std::make_unique_for_overwrite<std::byte[]>(config.capacity * pool.entry_size);
+    pool.memory = LargeMemory(config.capacity * pool.entry_size);
   }
-  index_.resize(std::bit_ceil(std::size_t{config.capacity} * 2));
-  mask_ = index_.size() - 1;
+  mask_ = std::bit_ceil(std::size_t{config.capacity} * 2) - 1;
+  index_memory_ = LargeMemory((mask_ + 1) * sizeof(std::uint32_t));
+  index_ = reinterpret_cast<std::uint32_t*>(index_memory_.data());
   name_bits_ = static_cast<unsigned>(std::bit_width(2 * config.capacity));
 }
 
@@ -96,7 +97,7 @@ std::size_t ConnectionTable::connection_size(std::uint32_t slot) const {
 
 std::uint32_t ConnectionTable::name_of(const Connection& connection) const {
   const Pool& pool = pools_[connection.v6_ ? 1 : 0];
-  const auto offset = reinterpret_cast<const std::byte*>(&connection) - pool.memory.get();
+  const auto offset = reinterpret_cast<const std::byte*>(&connection) - pool.memory.data();
   const auto number = static_cast<std::uint32_t>(static_cast<std::size_t>(offset) / pool.entry_size);
   return number + (connection.v6_ ? config_.capacity : 0) + 1;
 }

@@ -19,7 +19,6 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
-#include <memory>
 #include <span>
 #include <vector>
 
@@ -27,6 +26,7 @@
 #include "base/drop.h"
 #include "base/strong.h"
 #include "base/time.h"
+#include "distributor/large_memory.h"
 #include "distributor/siphash.h"
 #include "ipsec/tunnel.h"
 #include "policy/flow_log.h"
@@ -142,13 +142,13 @@ class ConnectionTable {
   static_assert(sizeof(Entry4) == 48 && sizeof(Entry6) == 72);
   /// Entries of one family. Those from `touched` on have never been used, nor their memory.
   struct Pool {
-    std::unique_ptr<std::byte[]> memory;
+    LargeMemory memory;
     std::size_t entry_size = 0;  // bytes
     std::uint32_t touched = 0;
     std::uint32_t free = 0;  // first free entry's number + 1
 
     [[nodiscard]] Connection& at(std::uint32_t number) const {
-      return *reinterpret_cast<Connection*>(memory.get() + number * entry_size);
+      return *reinterpret_cast<Connection*>(memory.data() + number * entry_size);
     }
   };
 
@@ -173,8 +173,9 @@ class ConnectionTable {
   ConnectionTableConfig config_;
   SipKey key_;
   policy::FlowLog* log_;
-  std::array<Pool, 2> pools_;         // IPv4, IPv6
-  std::vector<std::uint32_t> index_;  // open addressing, linear probing
+  std::array<Pool, 2> pools_;  // IPv4, IPv6
+  LargeMemory index_memory_;
+  std::uint32_t* index_ = nullptr;  // mask_ + 1 places: open addressing, linear probing
   std::size_t mask_ = 0;
   unsigned name_bits_ = 0;
   std::size_t size_ = 0;

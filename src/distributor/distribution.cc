@@ -18,8 +18,9 @@ Distribution::Distribution(NodeId self, std::vector<Member> members, std::vector
                            std::vector<IpAddress> local)
     : self_(self), members_(std::move(members)), dvipas_(std::move(dvipas)), local_(local.begin(), local.end()) {
   std::ranges::sort(members_, {}, &Member::node);
+  if (!members_.empty()) member_index_.resize(members_.back().node.value() + std::size_t{1});
   for (std::uint32_t i = 0; i < members_.size(); ++i) {
-    member_index_[members_[i].node] = i;
+    member_index_[members_[i].node.value()] = i + 1;
     member_at_[members_[i].data.address] = i;
   }
   std::ranges::sort(dvipas_, {}, &Dvipa::address);
@@ -39,11 +40,6 @@ Distribution::Distribution(NodeId self, std::vector<Member> members, std::vector
 const Dvipa* Distribution::find(IpAddress address) const {
   const auto found = dvipa_index_.find(address);
   return found == dvipa_index_.end() ? nullptr : &dvipas_[found->second];
-}
-
-const Member* Distribution::member(NodeId node) const {
-  const auto found = member_index_.find(node);
-  return found == member_index_.end() ? nullptr : &members_[found->second];
 }
 
 const Member* Distribution::member_at(IpAddress xcf) const {

@@ -65,7 +65,10 @@ class Distribution {
   [[nodiscard]] const Dvipa* find(IpAddress address) const;
   [[nodiscard]] bool owns(const Dvipa& dvipa) const { return dvipa.owner == self_; }
   /// Null: no member.
-  [[nodiscard]] const Member* member(NodeId node) const;
+  [[nodiscard]] const Member* member(NodeId node) const {
+    const std::uint32_t place = node.value() < member_index_.size() ? member_index_[node.value()] : 0;
+    return place == 0 ? nullptr : &members_[place - 1];
+  }
   [[nodiscard]] const Member* member_at(IpAddress xcf) const;
 
   /// An address of this host that is no DVIPA, and for which it takes and gives protected packets as a gateway
@@ -80,7 +83,7 @@ class Distribution {
   std::vector<Member> members_;  // by NodeId
   std::vector<Dvipa> dvipas_;    // by address
   absl::flat_hash_set<IpAddress> local_;
-  absl::flat_hash_map<NodeId, std::uint32_t> member_index_;
+  std::vector<std::uint32_t> member_index_;  // by NodeId: place in members_ + 1; 0: none
   absl::flat_hash_map<IpAddress, std::uint32_t> member_at_;
   absl::flat_hash_map<IpAddress, std::uint32_t> dvipa_index_;
 };

@@ -55,22 +55,27 @@ void Inbound::set_distribution(const Distribution* distribution) {
   if (distribution != nullptr) choice_.set_distribution(*distribution);
 }
 
-void Inbound::sa_installed(const ipsec::Sa& sa) {
+void Inbound::sa_installed(ipsec::Sa& sa) {
   if (!sa.inbound()) {
     const OutboundKey key{sa.spi(), sa.remote()};
     outbound_[key] = sa.id();
     outbound_keys_[sa.id()] = key;
     return;
   }
-  if (states_.contains(sa.id())) return;  // a repeated push: its ledger stays
-  const std::uint32_t window = sa.replay_window();
-  const std::uint32_t behind = std::max(config_.ledger.size / 2, 2 * window);
-  states_[sa.id()] = std::make_unique<SaState>(SaState{
-      .local = sa.local(), .ledger = ReplayLedger(window, config_.ledger), .window = behind, .moved_to = {}});
+  auto& state = states_[sa.id()];
+  if (state == nullptr) {  // else a repeated push: its ledger stays
+    const std::uint32_t window = sa.replay_window();
+    const std::uint32_t behind = std::max(config_.ledger.size / 2, 2 * window);
+    state = std::make_unique<SaState>(SaState{
+        .ledger = ReplayLedger(window, config_.ledger), .window = behind, .local = sa.local(), .moved_to = {}});
+  }
+  sa.set_stage_state(state.get());
 }
 
 void Inbound::sa_removed(SaId sa) {
-  states_.erase(sa);
+  if (states_.erase(sa) != 0) {
+    if (ipsec::Sa* still = parts_.sad.find(sa)) still->set_stage_state(nullptr);
+  }
   const auto key = outbound_keys_.find(sa);
   if (key == outbound_keys_.end()) return;
   if (const auto found = outbound_.find(key->second); found != outbound_.end() && found->second == sa) {
@@ -79,7 +84,7 @@ void Inbound::sa_removed(SaId sa) {
   outbound_keys_.erase(key);
 }
 
-void Inbound::sa_moved(const ipsec::Sa& sa) {
+void Inbound::sa_moved(ipsec::Sa& sa) {
   if (!outbound_keys_.contains(sa.id())) return;
   sa_removed(sa.id());
   sa_installed(sa);
@@ -92,7 +97,7 @@ void Inbound::node_died(NodeId node) {
 void Inbound::commit(const wire::FastMessage& message) {
   const wire::FastHeader& header = message.header();
   CHECK(header.type == wire::FastType::kReplayCommit);
-  const Dvipa* dvipa = owned(header.dvipa);
+  const Dvipa* dvipa = find_owned(header.dvipa);
   if (dvipa == nullptr || dvipa->epoch != header.epoch) return parts_.drops.count(Drop::kStaleEpoch);
   for (std::size_t i = 0; i < message.count(); ++i) {
     const auto report = message.entry<wire::ReplayCommit>(i);
@@ -157,10 +162,21 @@ void Inbound::begin(std::size_t count) {
   CHECK(count <= wire::kBurst);
   std::fill_n(verdicts_.begin(), count, Verdict{});
   items_count_ = waiting_count_ = moved_count_ = hints_count_ = 0;
+  asked_ = IpAddress();
+  answer_ = nullptr;
   reassembler_.recycle();
 }
 
-const Dvipa* Inbound::owned(IpAddress address) const {
+/// The DVIPA, if this host owns it. A burst asks about the same address again and again.
+const Dvipa* Inbound::owned(IpAddress address) {
+  if (address != asked_) {
+    answer_ = find_owned(address);
+    asked_ = address;
+  }
+  return answer_;
+}
+
+const Dvipa* Inbound::find_owned(IpAddress address) const {
   const Dvipa* dvipa = distribution_ == nullptr ? nullptr : distribution_->find(address);
   return dvipa != nullptr && distribution_->owns(*dvipa) ? dvipa : nullptr;
 }

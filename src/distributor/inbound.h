@@ -118,10 +118,10 @@ class Inbound {
   void set_distribution(const Distribution* distribution);
   void set_filters(const policy::FilterTable* table) { filters_ = table; }
   /// The SA is in the Sad. Of outbound ones only ICMP errors want to know.
-  void sa_installed(const ipsec::Sa& sa);
+  void sa_installed(ipsec::Sa& sa);
   void sa_removed(SaId sa);
   /// Its peer's address has changed.
-  void sa_moved(const ipsec::Sa& sa);
+  void sa_moved(ipsec::Sa& sa);
   /// What was forwarded to the node and not committed counts as seen (spec C5).
   void node_died(NodeId node);
 
@@ -147,11 +147,12 @@ class Inbound {
   [[nodiscard]] std::uint64_t forwarded_to(NodeId node) const { return forwarded_to_[node.value()].value(); }
 
  private:
-  struct SaState {
-    IpAddress local;
+  /// Of an inbound SA, which points to it (Sa::stage_state()). What a packet needs lies in the first cache line.
+  struct alignas(64) SaState {
     ReplayLedger ledger;
     std::uint32_t window;  // numbers behind the newest: to infer the high half of a number
-    Endpoint moved_to;     // that was reported last
+    IpAddress local;
+    Endpoint moved_to;  // that was reported last
     Time moved_at{};
   };
   /// Of an outbound SA, as a packet that it has protected shows it.
@@ -209,7 +210,8 @@ class Inbound {
 
   // inbound.cc: what has come
   void begin(std::size_t count);
-  [[nodiscard]] const Dvipa* owned(IpAddress address) const;
+  [[nodiscard]] const Dvipa* owned(IpAddress address);
+  [[nodiscard]] const Dvipa* find_owned(IpAddress address) const;
   [[nodiscard]] bool is_local(IpAddress address) const;
   void drop(std::size_t index, Drop reason);
   void local(std::size_t index, std::span<std::uint8_t> bytes);
@@ -228,7 +230,7 @@ class Inbound {
   void decide_known(Item& item, Connection& connection, Time now);
   void authenticate(Item& item, Why why, bool in_place);
   void forward(const Item& item, Connection& connection, std::uint8_t flags, std::uint8_t tcp_flags, Time now);
-  void send_to(std::size_t index, NodeId target, std::span<const std::uint8_t> body);
+  void send_to(std::size_t index, const Member& target, std::span<const std::uint8_t> body);
 
   // inbound_authenticated.cc: packets that the owner itself decrypts
   void authenticate_all(Time now);
@@ -282,6 +284,8 @@ class Inbound {
   std::vector<Counter> forwarded_to_;  // by NodeId
 
   // One burst.
+  IpAddress asked_;  // the last one that owned() was asked about, and the answer
+  const Dvipa* answer_ = nullptr;
   std::array<Verdict, wire::kBurst> verdicts_;
   std::array<Item, wire::kBurst> items_;
   std::size_t items_count_ = 0;

@@ -124,7 +124,7 @@ void Inbound::forward_clear(std::size_t index, std::span<const std::uint8_t> byt
   wire::build_gre(std::span(out.head).first<wire::kGreSize>(),
                   {.key = key.field, .protocol = wire::gre_protocol_of(dvipa.address)});
   out.head_size = wire::kGreSize;
-  send_to(index, target, bytes);
+  send_to(index, *distribution_->member(target), bytes);
   counters_.forwarded_clear.add();
 }
 

@@ -40,22 +40,22 @@ void Inbound::run(Time now) {
 
 /// Finds the SAs. Packets without one are dropped, the others close ranks.
 void Inbound::look_up() {
-  for (Item& item : std::span(items_).first(items_count_)) {
+  const auto items = std::span(items_).first(items_count_);
+  for (const Item& item : items) parts_.sad.prefetch_sa_peek(item.spi, item.destination);
+  for (Item& item : items) {
     item.sa = parts_.sad.find_inbound(item.spi, item.protocol, item.source.address, item.destination);
     if (item.sa == nullptr) continue;
-    item.sa->prefetch();
-    parts_.transforms.prefetch(*item.sa);
-    states_.prefetch(item.sa->id());
+    item.state = static_cast<SaState*>(item.sa->stage_state());
+    __builtin_prefetch(item.state);
+    parts_.transforms.prefetch_peek(*item.sa);
   }
   std::size_t kept = 0;
   for (std::size_t i = 0; i < items_count_; ++i) {
     Item& item = items_[i];
-    const auto state = item.sa == nullptr ? states_.end() : states_.find(item.sa->id());
-    if (state == states_.end()) {  // unknown, or nobody has announced it
+    if (item.state == nullptr) {  // unknown, or nobody has announced it
       drop(item.index, Drop::kUnknownSpi);
       continue;
     }
-    item.state = state->second.get();
     item.seq = item.sa->esn()
                    ? ipsec::infer_sequence(item.state->ledger.top(), item.state->window, item.sequence_low)
                    : SeqNo(item.sequence_low);
@@ -163,18 +163,18 @@ void Inbound::forward(const Item& item, Connection& connection, std::uint8_t fla
                                                                .traffic_class = item.traffic_class},
                                                               item.packet.size()));
   }
-  send_to(item.index, connection.target, item.packet);
+  send_to(item.index, *distribution_->member(connection.target), item.packet);
   counters_.forwarded.add();
 }
 
-void Inbound::send_to(std::size_t index, NodeId target, std::span<const std::uint8_t> body) {
+void Inbound::send_to(std::size_t index, const Member& target, std::span<const std::uint8_t> body) {
   Verdict& verdict = verdicts_[index];
   verdict.kind = Verdict::Kind::kForward;
-  verdict.target = target;
+  verdict.target = target.node;
   verdict.out.body = body.data();
   verdict.out.body_size = static_cast<std::uint32_t>(body.size());
-  verdict.out.destination = distribution_->member(target)->data;
-  forwarded_to_[target.value()].add();
+  verdict.out.destination = target.data;
+  forwarded_to_[target.node.value()].add();
 }
 
 }  // namespace testudo::distributor

@@ -125,7 +125,7 @@ class World {
   void forget() {
     inbound->tick(now + kConnectionTimeoutMax);
     now = Time{1h};
-    sad.for_each([this](const ipsec::Sa& sa) {
+    sad.for_each([this](ipsec::Sa& sa) {
       inbound->sa_removed(sa.id());
       inbound->sa_installed(sa);
     });

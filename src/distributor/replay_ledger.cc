@@ -3,14 +3,18 @@
 
 #include <algorithm>
 #include <bit>
+#include <span>
 
 #include "base/check.h"
 
 namespace testudo::distributor {
 
 ReplayLedger::ReplayLedger(std::uint32_t replay_window, const ReplayLedgerConfig& config)
-    : slots_(std::bit_ceil(std::max({config.size, 4 * replay_window, 2u}))) {
+    : mask_(std::bit_ceil(std::max({config.size, 4 * replay_window, 2u})) - 1) {
   CHECK(replay_window <= (1u << 20));  // also keeps 4 * replay_window from wrapping
+  static_assert(static_cast<int>(State::kFree) == 0);
+  slots_.reset(static_cast<Slot*>(std::calloc(size(), sizeof(Slot))));
+  CHECK(slots_ != nullptr);
 }
 
 Replay ReplayLedger::check(SeqNo number, NodeId node, std::uint32_t flow) const {
@@ -74,7 +78,7 @@ void ReplayLedger::commit(NodeId from, const wire::ReplayCommit& report) {
 }
 
 void ReplayLedger::node_died(NodeId node) {
-  for (Slot& s : slots_) {
+  for (Slot& s : std::span(slots_.get(), size())) {
     if (s.state == State::kPending && s.node == node) s.state = State::kSeen;
   }
 }
@@ -83,9 +87,9 @@ void ReplayLedger::node_died(NodeId node) {
 void ReplayLedger::move_to(std::uint64_t top) {
   if (top <= top_) return;
   const std::uint64_t first = top_ + behind() + 1;  // the first number ahead of the present window
-  const std::uint64_t count = std::min<std::uint64_t>(top - top_, slots_.size());
-  if (count == slots_.size()) {
-    std::ranges::fill(slots_, Slot{});
+  const std::uint64_t count = std::min(top - top_, size());
+  if (count == size()) {
+    std::fill_n(slots_.get(), count, Slot{});
   } else {
     for (std::uint64_t i = 0; i < count; ++i) slot(first + i) = {};
   }

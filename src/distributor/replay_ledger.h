@@ -28,7 +28,8 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <vector>
+#include <cstdlib>
+#include <memory>
 
 #include "base/strong.h"
 #include "wire/fast.h"
@@ -85,16 +86,22 @@ class ReplayLedger {
   };
   static_assert(sizeof(Slot) == 8);
 
-  [[nodiscard]] std::uint64_t behind() const { return slots_.size() / 2; }
+  [[nodiscard]] std::uint64_t size() const { return std::uint64_t{mask_} + 1; }
+  [[nodiscard]] std::uint64_t behind() const { return size() / 2; }
   [[nodiscard]] bool too_old(std::uint64_t number) const {
     return number == 0 || (number <= top_ && top_ - number >= behind());
   }
   [[nodiscard]] bool far_ahead(std::uint64_t number) const { return number > top_ && number - top_ > behind(); }
-  [[nodiscard]] Slot& slot(std::uint64_t number) { return slots_[number & (slots_.size() - 1)]; }
-  [[nodiscard]] const Slot& slot(std::uint64_t number) const { return slots_[number & (slots_.size() - 1)]; }
+  [[nodiscard]] Slot& slot(std::uint64_t number) { return slots_[number & mask_]; }
+  [[nodiscard]] const Slot& slot(std::uint64_t number) const { return slots_[number & mask_]; }
   void move_to(std::uint64_t top);
 
-  std::vector<Slot> slots_;
+  struct Free {
+    void operator()(Slot* slots) const { std::free(slots); }
+  };
+  /// Zeroed, that is free, and given by the system when it is first used: most SAs of an owner are idle.
+  std::unique_ptr<Slot[], Free> slots_;
+  std::uint32_t mask_;
   std::uint64_t top_ = 0;
 };
 

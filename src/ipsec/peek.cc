@@ -184,7 +184,7 @@ void Transforms::look_first(std::span<const PeekRequest> requests, std::span<Pee
     if (text->esp == nullptr || is_plain(sa.esp_key().suite())) {
       understand_plain(requests[i], *text, peeked[i]);
     } else {
-      first.add(keys_->get(sa.esp_key()), *text, 0, kFirstLook, i);
+      first.add(keys_->get_for_peek(sa.esp_key()), *text, 0, kFirstLook, i);
     }
   }
   first.run(*engine_);
@@ -214,7 +214,8 @@ void Transforms::look_again(std::span<const PeekRequest> requests, std::span<Pee
 void Transforms::peek(std::span<const PeekRequest> requests, std::span<Peeked> peeked) {
   CHECK(requests.size() <= crypto::kBurstMax && peeked.size() >= requests.size());
   keys_->begin_burst();
-  prefetch_keys(requests);
+  for (const PeekRequest& request : requests) request.sa->prefetch_peek();
+  for (const PeekRequest& request : requests) prefetch_peek(*request.sa);
   Looks first;
   look_first(requests, peeked, first);
   Looks second;
@@ -228,6 +229,7 @@ void Transforms::peek(std::span<const PeekRequest> requests, std::span<Peeked> p
       (void)understand(second.seen(n), peeked[i]);
     }
   }
+  keys_->end_peek();
 }
 
 }  // namespace testudo::ipsec

@@ -65,6 +65,39 @@ TEST(Peek, TruthTable) {
   }
 }
 
+// With many SAs keys are expanded for the peek alone.
+TEST(Peek, ManySas) {
+  for (const auto backend : {crypto::Backend::kIpsecMb, crypto::Backend::kOpenssl}) {
+    for (const crypto::Suite suite : kAllSuites) {
+      SaPair pair(suite, false, backend);
+      std::vector<std::unique_ptr<Sa>> sas;
+      std::vector<Bytes> packets;
+      for (std::uint64_t n = 0; n < 40; ++n) {
+        auto p = parameters_for_test(Direction::kInbound, suite, 100 + n);
+        SeededRng(n).fill(p.key.mutable_bytes());
+        sas.push_back(std::move(*pair.factory.create(p)));
+        p.direction = Direction::kOutbound;
+        p.id = SaId(1000 + n);
+        const auto out = std::move(*pair.factory.create(std::move(p)));
+        packets.push_back(protect_bare(*pair.transforms, *out, inner_packet(200), SeqNo(1)));
+      }
+      for (int round = 0; round < 2; ++round) {
+        const std::uint64_t before = pair.transforms->keys().expansions();
+        std::vector<PeekRequest> requests;
+        for (std::size_t n = 0; n < sas.size(); ++n) requests.push_back({.sa = sas[n].get(), .packet = packets[n]});
+        std::vector<Peeked> peeked(sas.size());
+        pair.transforms->peek(requests, peeked);
+        for (const Peeked& p : peeked) {
+          ASSERT_EQ(p.kind, Kind::kTcp) << crypto::sizes(suite).name;
+          EXPECT_EQ(p.source, (Endpoint{IpAddress(0x0a000001), 40000}));
+        }
+        // The packets that were made have filled the cache as far as it counts as few.
+        EXPECT_EQ(pair.transforms->keys().expansions(), before);
+      }
+    }
+  }
+}
+
 TEST(Peek, LeavesThePacketAsItIsAndCountsNothing) {
   SaPair pair(crypto::Suite::kAesGcm128Icv16);
   const Bytes esp = protect(pair, inner_packet(500));

@@ -128,8 +128,14 @@ class alignas(64) Sa {
 
   /// Asks the CPU for what the next packet needs.
   void prefetch() const {
+    prefetch_peek();
+    __builtin_prefetch(reinterpret_cast<const std::uint8_t*>(this) + 64, 1);
+  }
+  /// For what looks at packets only, and leaves window and counters alone.
+  void prefetch_peek() const {
     const auto* bytes = reinterpret_cast<const std::uint8_t*>(this);
-    for (std::size_t at = 0; at < 3 * 64; at += 64) __builtin_prefetch(bytes + at);
+    __builtin_prefetch(bytes);
+    __builtin_prefetch(bytes + 2 * 64);
   }
 
  private:

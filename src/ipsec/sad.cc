@@ -15,8 +15,8 @@ std::unique_ptr<Sa> Sad::install(std::unique_ptr<Sa> sa) {
   if (by_id_.contains(sa->id())) return sa;
   std::unique_ptr<Sa> displaced;
   if (sa->inbound()) {
-    if (const auto same = inbound_.find(sa.get()); same != inbound_.end()) displaced = remove((*same)->id());
-    CHECK(inbound_.insert(sa.get()).second);
+    if (const Sa* other = find_same(*sa)) displaced = remove(other->id());
+    inbound_.insert(*sa);
   } else {
     const std::size_t tunnel = sa->tunnel().value();
     if (outbound_.size() <= tunnel) outbound_.resize(tunnel + 1);
@@ -32,7 +32,7 @@ std::unique_ptr<Sa> Sad::remove(SaId id) {
   std::unique_ptr<Sa> sa(*known);
   by_id_.erase(known);
   if (sa->inbound()) {
-    inbound_.erase(sa.get());
+    inbound_.erase(*sa);
     last_found_ = nullptr;
   } else {
     Sa** link = &outbound_[sa->tunnel().value()];
@@ -49,12 +49,16 @@ std::unique_ptr<Sa> Sad::move(SaId id, const Path& path) {
     sa->set_path(path);
     return nullptr;
   }
-  inbound_.erase(sa);
+  inbound_.erase(*sa);
   sa->set_path(path);
-  const auto same = inbound_.find(sa);
-  std::unique_ptr<Sa> displaced = same == inbound_.end() ? nullptr : remove((*same)->id());
-  CHECK(inbound_.insert(sa).second);
+  const Sa* other = find_same(*sa);
+  std::unique_ptr<Sa> displaced = other == nullptr ? nullptr : remove(other->id());
+  inbound_.insert(*sa);
   return displaced;
+}
+
+Sa* Sad::find_same(const Sa& sa) const {
+  return inbound_.find(InboundIndex::hash(sa), [&sa](const Sa& other) { return same(other, sa); });
 }
 
 Sa* Sad::find(SaId id) const {

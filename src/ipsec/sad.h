@@ -6,8 +6,9 @@
 //   ipsec::Sa* in = sad.find_inbound(spi, ipsec::Protocol::kEsp, source, dvipa);
 //   ipsec::Sa* out = sad.find_outbound(tunnel);
 //
-//   for (…) sad.prefetch_inbound(spi, dvipa);           // a burst: first all of these,
-//   for (…) { sa = sad.find_inbound(…); sa->prefetch(); }   // then these, then work
+//   for (…) sad.prefetch_inbound(spi, dvipa);   // a burst: first all of these,
+//   for (…) sad.prefetch_sa(spi, dvipa);        // then these,
+//   for (…) sa = sad.find_inbound(…);           // then these, then work
 //
 // Threads: the worker that owns it. Pointers stay valid until the SA is removed.
 #pragma once
@@ -20,6 +21,7 @@
 
 #include "base/address.h"
 #include "base/strong.h"
+#include "ipsec/inbound_index.h"
 #include "ipsec/sa.h"
 
 namespace testudo::ipsec {
@@ -45,10 +47,14 @@ class Sad {
   /// encapsulation is found by SPI and `local` alone: a NAT may give the peer another address and port at any time
   /// (RFC 4301 section 4.1: the SPI alone is enough for a receiver that chose it).
   [[nodiscard]] Sa* find_inbound(Spi spi, Protocol protocol, IpAddress remote, IpAddress local) const {
-    const InboundKey key{spi, protocol, remote, local};
-    if (last_found_ != nullptr && InboundEqual{}(last_found_, key)) return last_found_;
-    const auto found = inbound_.find(key);
-    return found == inbound_.end() ? nullptr : last_found_ = *found;
+    const auto is = [&](const Sa& sa) {
+      return sa.spi() == spi && sa.local() == local && sa.protocol() == protocol &&
+             (sa.remote() == remote || sa.udp_encapsulation());
+    };
+    if (last_found_ != nullptr && is(*last_found_)) return last_found_;
+    Sa* found = inbound_.find(InboundIndex::hash(spi, local), is);
+    if (found != nullptr) last_found_ = found;
+    return found;
   }
   /// The outbound SA of this tunnel that was installed last and not removed (make before break). Null: none.
   [[nodiscard]] Sa* find_outbound(TunnelId tunnel) const {
@@ -56,9 +62,17 @@ class Sad {
   }
   [[nodiscard]] Sa* find(SaId id) const;
 
-  /// Asks the CPU for the part of the index that find_inbound() will read. Only a hint.
-  void prefetch_inbound(Spi spi, IpAddress local) const { inbound_.prefetch(InboundKey{spi, {}, {}, local}); }
-  /// The same for find_outbound().
+  /// Asks the CPU for the part of the index that prefetch_sa() and find_inbound() will read. Only a hint.
+  void prefetch_inbound(Spi spi, IpAddress local) const { inbound_.prefetch(InboundIndex::hash(spi, local)); }
+  /// Asks it for the SA, whose address lies in the index.
+  void prefetch_sa(Spi spi, IpAddress local) const {
+    if (const Sa* sa = inbound_.guess(InboundIndex::hash(spi, local))) sa->prefetch();
+  }
+  /// The same for what only looks at packets.
+  void prefetch_sa_peek(Spi spi, IpAddress local) const {
+    if (const Sa* sa = inbound_.guess(InboundIndex::hash(spi, local))) sa->prefetch_peek();
+  }
+  /// The same as prefetch_inbound() for find_outbound().
   void prefetch_outbound(TunnelId tunnel) const {
     if (tunnel.value() < outbound_.size()) __builtin_prefetch(&outbound_[tunnel.value()]);
   }
@@ -71,29 +85,13 @@ class Sad {
   }
 
  private:
-  struct InboundKey {
-    Spi spi;
-    Protocol protocol{};
-    IpAddress remote, local;
-  };
-  struct InboundHash {
-    using is_transparent = void;
-    std::size_t operator()(const InboundKey& k) const { return absl::HashOf(k.spi.value(), k.local.low()); }
-    std::size_t operator()(const Sa* sa) const { return absl::HashOf(sa->spi().value(), sa->local().low()); }
-  };
-  /// Two SAs are equal when no packet could tell them apart.
-  struct InboundEqual {
-    using is_transparent = void;
-    bool operator()(const Sa* sa, const InboundKey& k) const {
-      return sa->spi() == k.spi && sa->local() == k.local && sa->protocol() == k.protocol &&
-             (sa->remote() == k.remote || sa->udp_encapsulation());
-    }
-    bool operator()(const Sa* a, const Sa* b) const {
-      return a->spi() == b->spi() && a->local() == b->local() && a->protocol() == b->protocol() &&
-             a->udp_encapsulation() == b->udp_encapsulation() &&
-             (a->udp_encapsulation() || a->remote() == b->remote());
-    }
-  };
+  /// Whether no packet could tell the SAs apart.
+  static bool same(const Sa& a, const Sa& b) {
+    return a.spi() == b.spi() && a.local() == b.local() && a.protocol() == b.protocol() &&
+           a.udp_encapsulation() == b.udp_encapsulation() && (a.udp_encapsulation() || a.remote() == b.remote());
+  }
+  [[nodiscard]] Sa* find_same(const Sa& sa) const;
+
   struct IdHash {
     using is_transparent = void;
     std::size_t operator()(SaId id) const { return absl::Hash<SaId>{}(id); }
@@ -105,9 +103,8 @@ class Sad {
     bool operator()(const Sa* a, const Sa* b) const { return a == b; }
   };
 
-  // Sets of pointers: the keys lie in the SAs, which a look-up reads anyway.
   absl::flat_hash_set<Sa*, IdHash, IdEqual> by_id_;  // owned
-  absl::flat_hash_set<Sa*, InboundHash, InboundEqual> inbound_;
+  InboundIndex inbound_;
   mutable Sa* last_found_ = nullptr;  // in inbound_: packets of one SA often come together
   std::vector<Sa*> outbound_;         // by TunnelId: the newest one, from which Sa::older_ leads on
 };

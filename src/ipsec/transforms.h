@@ -135,6 +135,8 @@ class Transforms {
   void forget(const Sa& sa);
   /// Asks the CPU for the keys that the SA's next packet needs. Only a hint, to be given a burst ahead.
   void prefetch(const Sa& sa) const { keys_->prefetch(sa.inner_ ? sa.inner_->key : sa.key_); }
+  /// The same for a peek.
+  void prefetch_peek(const Sa& sa) const { keys_->prefetch_peek(sa.inner_ ? sa.inner_->key : sa.key_); }
 
   [[nodiscard]] crypto::Engine& engine() { return *engine_; }
   [[nodiscard]] const crypto::ContextCache& keys() const { return *keys_; }

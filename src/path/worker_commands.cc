@@ -72,7 +72,7 @@ void Worker::apply(MoveSa& command) {
   displace(sad_.move(command.id, {.remote = command.remote,
                                   .local_port = command.local_port,
                                   .udp_encapsulation = command.udp_encapsulation}));
-  if (const ipsec::Sa* sa = sad_.find(command.id)) owner_inbound_.sa_moved(*sa);
+  if (ipsec::Sa* sa = sad_.find(command.id)) owner_inbound_.sa_moved(*sa);
 }
 
 /// Another SA with the same SPI and addresses has made room: it goes from the stages as well.

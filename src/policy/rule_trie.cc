@@ -69,13 +69,18 @@ RuleTrie::Slot RuleTrie::leaf_of(std::span<const Rule> rules) {
   auto copy = std::make_shared<Rule[]>(rules.size());
   std::ranges::copy(rules, copy.get());
   const Rule* first = copy.get();
-  return {.node = std::shared_ptr<const void>(std::move(copy), first),
-          .rules = static_cast<std::uint8_t>(rules.size()),
-          .is_branch = false};
+  Slot slot;
+  slot.node = std::shared_ptr<const void>(std::move(copy), first);
+  slot.rules = static_cast<std::uint8_t>(rules.size());
+  std::ranges::transform(rules, slot.tags.begin(), [](const Rule& rule) { return tag(hash_of(rule)); });
+  return slot;
 }
 
 RuleTrie::Slot RuleTrie::branch_of(Branch branch) {
-  return {.node = std::make_shared<const Branch>(std::move(branch)), .rules = 0, .is_branch = true};
+  Slot slot;
+  slot.node = std::make_shared<const Branch>(std::move(branch));
+  slot.is_branch = true;
+  return slot;
 }
 
 RuleTrie::Slot RuleTrie::with(const Slot& slot, const Rule& rule, std::uint64_t hash, unsigned depth, bool& done) {
@@ -128,7 +133,9 @@ void RuleTrie::find(const Point& point, const Rule*& best) const {
     const std::uint64_t hash = hash_of(point.remote.masked(length.bits), length.bits);
     const Slot* slot = &root_;
     for (unsigned depth = 0; slot->is_branch; ++depth) slot = &slot->branch().slots[digit(hash, depth)];
-    for (const Rule& rule : slot->leaf()) {
+    for (std::size_t i = 0; i < slot->rules; ++i) {
+      if (slot->tags[i] != tag(hash)) continue;
+      const Rule& rule = slot->leaf()[i];
       if (best != nullptr && best->rank < rule.rank) break;
       if (!rule.box.contains(point)) continue;
       best = &rule;

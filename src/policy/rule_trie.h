@@ -45,6 +45,7 @@ class RuleTrie {
     std::shared_ptr<const void> node;  // a Branch, or the first of the leaf's rules, by rank
     std::uint8_t rules = 0;            // of a leaf
     bool is_branch = false;
+    std::array<std::uint8_t, kLeafMax> tags{};  // of the leaf's rules: few are looked at in vain
 
     [[nodiscard]] const Branch& branch() const { return *static_cast<const Branch*>(node.get()); }
     [[nodiscard]] std::span<const Rule> leaf() const { return {static_cast<const Rule*>(node.get()), rules}; }
@@ -60,6 +61,7 @@ class RuleTrie {
   static std::uint64_t hash_of(IpAddress network, std::uint8_t length);
   static std::uint64_t hash_of(const Rule& rule);
   static std::size_t digit(std::uint64_t hash, unsigned depth) { return hash >> (4 * depth) & (kFanOut - 1); }
+  static std::uint8_t tag(std::uint64_t hash) { return static_cast<std::uint8_t>(hash >> 4 * kDepthMax); }
   static Slot with(const Slot& slot, const Rule& rule, std::uint64_t hash, unsigned depth, bool& done);
   static Slot without(const Slot& slot, const Rule& rule, std::uint64_t hash, unsigned depth, bool& done);
   static Slot leaf_of(std::span<const Rule> rules);

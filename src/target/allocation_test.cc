@@ -61,24 +61,26 @@ TEST(Allocation, NoneForForwardedPackets) {
   InboundWorld world;
   world.install();
   world.record = false;
-  const std::uint64_t rounds = 100;
+  constexpr std::size_t kRounds = 100;
   std::vector<Bytes> packets;
-  for (std::uint32_t i = 1; i <= rounds * 2; ++i) packets.push_back(world.forwarded(i));
+  for (std::uint32_t i = 1; i <= kRounds * wire::kBurst; ++i) packets.push_back(world.forwarded(i));
   wire::FastOutbox outbox;
   const auto round = [&](std::size_t i) {
-    Bytes& bytes = packets[i];
-    wire::Packet packet;
-    packet.data = bytes.data();
-    packet.size = static_cast<std::uint32_t>(bytes.size());
-    packet.source = kOwnerData;
-    world.inbound.process({&packet, 1}, world.now);
+    std::array<wire::Packet, wire::kBurst> burst;
+    for (std::size_t k = 0; k < burst.size(); ++k) {
+      Bytes& bytes = packets[i * wire::kBurst + k];
+      burst[k].data = bytes.data();
+      burst[k].size = static_cast<std::uint32_t>(bytes.size());
+      burst[k].source = kOwnerData;
+    }
+    world.inbound.process(burst, world.now);
     world.inbound.tick(world.now);
     world.commits.poll(world.now, outbox);
     outbox.clear();
   };
   round(0);
   const std::uint64_t before = allocations;
-  for (std::size_t i = 1; i < packets.size(); ++i) round(i);
+  for (std::size_t i = 1; i < kRounds; ++i) round(i);
   EXPECT_EQ(allocations, before);
   EXPECT_EQ(world.inbound.counters().decrypted_packets.value(), packets.size());
 }

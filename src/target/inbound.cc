@@ -46,7 +46,7 @@ void Inbound::process_one(const wire::Packet& packet, Time now) {
   if (dvipa->owner != member->node || !key.matches(dvipa->epoch)) return drop(Drop::kStaleEpoch);
   if (ip->is_fragment()) return drop(Drop::kFragment);
   if (key.clear()) return clear(*ip, key.filtered(), now);
-  protected_one(packet, *ip, *gre, now);
+  protected_one(packet, *ip, *gre);
 }
 
 /// This host is the owner. Members are trusted as they are with what they send themselves (spec H1).
@@ -70,9 +70,7 @@ void Inbound::clear(const wire::IpView& ip, bool filtered, Time now) {
   deliver(ip.packet());
 }
 
-// Block 150: the SA is in the shadow cache, or comes.
-void Inbound::protected_one(const wire::Packet& packet, const wire::IpView& ip, const wire::GreView& gre,
-                            Time now) {
+void Inbound::protected_one(const wire::Packet& packet, const wire::IpView& ip, const wire::GreView& gre) {
   Spi spi;
   std::uint32_t low = 0;
   const bool ah = ip.protocol() == wire::kProtocolAh;
@@ -88,23 +86,46 @@ void Inbound::protected_one(const wire::Packet& packet, const wire::IpView& ip, 
     return drop(Drop::kUnsupported);
   }
   const auto protocol = ah ? ipsec::Protocol::kAh : ipsec::Protocol::kEsp;
-  ipsec::Sa* sa = parts_.sad.find_inbound(spi, protocol, ip.source(), ip.destination());
-  if (sa == nullptr) return hold(packet, spi, protocol, ip.source(), ip.destination(), now);
-  const SeqNo seq(std::uint64_t{gre.sequence} << 32 | low);
-  if (const auto reason = sa->replay().check(seq)) return drop(*reason);
-  filtered_[requests_count_] = distributor::ForwardKey{gre.key}.filtered();
-  requests_[requests_count_++] = {.sa = sa,
-                                  .seq = seq,
-                                  .data = packet.data + (ip.packet().data() - packet.data),
-                                  .size = static_cast<std::uint32_t>(ip.total_size()),
-                                  .offset = static_cast<std::uint32_t>(ip.header_size())};
+  arrived_[arrived_count_++] = {.packet = &packet,
+                                .bytes = ip.packet(),
+                                .offset = static_cast<std::uint32_t>(ip.header_size()),
+                                .spi = spi,
+                                .protocol = protocol,
+                                .seq = SeqNo(std::uint64_t{gre.sequence} << 32 | low),
+                                .remote = ip.source(),
+                                .local = ip.destination(),
+                                .filtered = distributor::ForwardKey{gre.key}.filtered()};
+  parts_.sad.prefetch_inbound(spi, ip.destination());
 }
 
-void Inbound::hold(const wire::Packet& packet, Spi spi, ipsec::Protocol protocol, IpAddress remote, IpAddress local,
-                   Time now) {
+// Block 150: the SA is in the shadow cache, or comes.
+void Inbound::look_up(Time now) {
+  const auto arrived = std::span(arrived_).first(arrived_count_);
+  for (const Arrived& a : arrived) parts_.sad.prefetch_sa(a.spi, a.local);
+  for (const Arrived& a : arrived) {
+    ipsec::Sa* sa = parts_.sad.find_inbound(a.spi, a.protocol, a.remote, a.local);
+    if (sa == nullptr) {
+      hold(a, now);
+      continue;
+    }
+    if (const auto reason = sa->replay().check(a.seq)) {
+      drop(*reason);
+      continue;
+    }
+    filtered_[requests_count_] = a.filtered;
+    requests_[requests_count_++] = {.sa = sa,
+                                    .seq = a.seq,
+                                    .data = a.packet->data + (a.bytes.data() - a.packet->data),
+                                    .size = static_cast<std::uint32_t>(a.bytes.size()),
+                                    .offset = a.offset};
+  }
+  arrived_count_ = 0;
+}
+
+void Inbound::hold(const Arrived& a, Time now) {
   Waiting* place = nullptr;
   for (Waiting& w : waiting_) {
-    const bool same = w.spi == spi && w.protocol == protocol && w.remote == remote && w.local == local;
+    const bool same = w.spi == a.spi && w.protocol == a.protocol && w.remote == a.remote && w.local == a.local;
     if (!w.packets.empty() && same) {
       place = &w;
       break;
@@ -113,13 +134,13 @@ void Inbound::hold(const wire::Packet& packet, Spi spi, ipsec::Protocol protocol
   }
   if (place == nullptr) return drop(Drop::kHoldFull);
   const bool first = place->packets.empty();
-  place->spi = spi;
-  place->protocol = protocol;
-  place->remote = remote;
-  place->local = local;
-  if (pool_.append(place->packets, packet, now) == nullptr) return drop(Drop::kHoldFull);
+  place->spi = a.spi;
+  place->protocol = a.protocol;
+  place->remote = a.remote;
+  place->local = a.local;
+  if (pool_.append(place->packets, *a.packet, now) == nullptr) return drop(Drop::kHoldFull);
   counters_.held.add();
-  if (first) parts_.sink.unknown_spi(local, spi, remote);
+  if (first) parts_.sink.unknown_spi(a.local, a.spi, a.remote);
 }
 
 void Inbound::sa_installed(const ipsec::Sa& sa, Time now) {
@@ -140,6 +161,7 @@ void Inbound::sa_installed(const ipsec::Sa& sa, Time now) {
 // RFC 4303 section 3.4, RFC 4302 section 3.4: ICV and decryption of the whole burst, then packet by packet what
 // follows.
 void Inbound::open(Time now) {
+  look_up(now);
   const auto requests = std::span(requests_).first(requests_count_);
   if (requests.empty()) return;
   parts_.transforms.decap(requests);

@@ -102,15 +102,27 @@ class Inbound {
     HoldPool::List packets;
   };
   static constexpr std::size_t kWaitingMax = 64;
+  /// A protected packet whose SA has not been looked up yet: what the index and the SAs are in memory is asked for
+  /// by the whole burst first.
+  struct Arrived {
+    const wire::Packet* packet = nullptr;
+    std::span<const std::uint8_t> bytes;  // IP packet within it
+    std::uint32_t offset = 0;             // of AH or ESP in `bytes`
+    Spi spi;
+    ipsec::Protocol protocol{};
+    SeqNo seq;
+    IpAddress remote, local;
+    bool filtered = false;  // by the owner
+  };
 
   void drop(Drop reason) { parts_.drops.count(reason); }
   void process_one(const wire::Packet& packet, Time now);
   void reply(const wire::Packet& packet, const wire::IpView& ip, const distributor::ForwardKey& key);
   void clear(const wire::IpView& ip, bool filtered, Time now);
   [[nodiscard]] std::optional<Drop> refused(const wire::IpView& ip, ipsec::TunnelId tunnel, Time now);
-  void protected_one(const wire::Packet& packet, const wire::IpView& ip, const wire::GreView& gre, Time now);
-  void hold(const wire::Packet& packet, Spi spi, ipsec::Protocol protocol, IpAddress remote, IpAddress local,
-            Time now);
+  void protected_one(const wire::Packet& packet, const wire::IpView& ip, const wire::GreView& gre);
+  void hold(const Arrived& arrived, Time now);
+  void look_up(Time now);
   void open(Time now);
   void finish(const ipsec::DecapRequest& request, bool filtered, Time now);
   void deliver(std::span<const std::uint8_t> inner);
@@ -122,6 +134,8 @@ class Inbound {
   const policy::FilterTable* filters_ = nullptr;
   HoldPool pool_;
   std::array<Waiting, kWaitingMax> waiting_{};
+  std::array<Arrived, wire::kBurst> arrived_;
+  std::size_t arrived_count_ = 0;
   std::array<ipsec::DecapRequest, wire::kBurst> requests_;
   std::array<bool, wire::kBurst> filtered_;  // by the owner
   std::size_t requests_count_ = 0;

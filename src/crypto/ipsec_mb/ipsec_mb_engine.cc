@@ -71,6 +71,9 @@ class IpsecMbEngine final : public Engine {
                    CipherContext& context) override {
     expand_mb_keys(*manager_.mgr, cipher, integrity, scratch_->padded_key, context);
   }
+  void expand_peek_keys(std::span<const std::uint8_t> cipher, CipherContext& context) override {
+    expand_mb_peek_keys(*manager_.mgr, cipher, context);
+  }
   std::uint32_t hot_lines(Mode mode) const override { return mb_hot_lines(*manager_.mgr, mode); }
 
  private:

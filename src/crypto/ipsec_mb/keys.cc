@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstddef>
 #include <cstring>
 
 #include "base/secret.h"
@@ -90,6 +91,18 @@ void expand_mb_keys(const IMB_MGR& mgr, Key cipher, Key integrity, Scratch scrat
   if (context.mode() == Mode::kChacha) {
     std::memcpy(keys.encrypt, cipher.data(), cipher.size());
   } else if (!cipher.empty()) {
+    expand_aes(mgr, cipher, keys.encrypt, keys.decrypt);
+  }
+}
+
+void expand_mb_peek_keys(const IMB_MGR& mgr, Key cipher, CipherContext& context) {
+  JobKeys& keys = context.keys<JobKeys>();
+  static_assert(sizeof keys.encrypt + sizeof keys.decrypt <= CipherContext::kPeekStorage);
+  static_assert(offsetof(JobKeys, encrypt) == 0 &&
+                offsetof(GcmKeys, expanded_keys) == 0);  // GCM's lie there as well
+  if (context.mode() == Mode::kChacha) {
+    std::memcpy(keys.encrypt, cipher.data(), cipher.size());
+  } else {
     expand_aes(mgr, cipher, keys.encrypt, keys.decrypt);
   }
 }

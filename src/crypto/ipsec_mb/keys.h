@@ -39,5 +39,7 @@ std::uint32_t mb_hot_lines(const IMB_MGR& mgr, Mode mode);
 void expand_mb_keys(const IMB_MGR& mgr, std::span<const std::uint8_t> cipher,
                     std::span<const std::uint8_t> integrity, std::span<std::uint8_t, 128> scratch,
                     CipherContext& context);
+/// What Peeks read.
+void expand_mb_peek_keys(const IMB_MGR& mgr, std::span<const std::uint8_t> cipher, CipherContext& context);
 
 }  // namespace testudo::crypto
