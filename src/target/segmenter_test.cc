@@ -6,6 +6,7 @@
 #include <cstring>
 #include <vector>
 
+#include "crypto/engine.h"
 #include "wire/checksum.h"
 #include "wire/ip.h"
 #include "wire/tcp.h"
@@ -100,6 +101,22 @@ std::vector<std::uint8_t> datagrams(IpAddress source, IpAddress destination, std
   }
   for (std::size_t i = 0; i < payload; ++i) bytes[ip + transport + i] = static_cast<std::uint8_t>(i * 7);
   return bytes;
+}
+
+// Memory around a payload is lent to the engine where it is the packet's own.
+TEST(Segmenter, LendsOnlyWhatLiesInThePacket) {
+  SegmentHeader room;
+  for (std::size_t rest = 1; rest < 1000; ++rest) {
+    auto bytes = super_segment(2000 + rest);
+    const auto cut = Segmenter::of(packet_of(bytes, 1000));
+    ASSERT_TRUE(cut);
+    ASSERT_EQ(cut->count(), 3u);
+    EXPECT_TRUE(cut->segment(0, room).lent);
+    EXPECT_EQ(cut->segment(1, room).lent, rest >= crypto::kLentBehind) << rest;
+    EXPECT_FALSE(cut->segment(2, room).lent);
+  }
+  auto bytes = super_segment(800);
+  EXPECT_FALSE(Segmenter::of(packet_of(bytes, 0))->segment(0, room).lent);
 }
 
 TEST(Segmenter, CutsBothFamiliesAndProtocols) {
