@@ -56,9 +56,10 @@ std::array<rte_mbuf*, kTurn>& packets() {
   return all;
 }
 
+/// kBurst for each peer.
 rte_mempool* operation_pool() {
   static rte_mempool* pool =
-      rte_crypto_op_pool_create("operations", RTE_CRYPTO_OP_TYPE_SYMMETRIC, 1024, 0, kIvRoom, SOCKET_ID_ANY);
+      rte_crypto_op_pool_create("operations", RTE_CRYPTO_OP_TYPE_SYMMETRIC, 4096, 0, kIvRoom, SOCKET_ID_ANY);
   return pool;
 }
 

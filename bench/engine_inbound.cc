@@ -2,6 +2,7 @@
 #include "bench/engine_inbound.h"
 
 #include <cstring>
+#include <new>
 #include <string>
 
 #include "base/check.h"

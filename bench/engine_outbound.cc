@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "bench/engine_outbound.h"
 
+#include <algorithm>
 #include <cstring>
+#include <new>
 
 #include "base/check.h"
 #include "bench/engine.h"
@@ -80,55 +82,61 @@ std::size_t OutboundEngine::run() {
   return good;
 }
 
-SeqNo OutboundEngine::next_number(SaId sa, std::size_t want) {
-  if (numbers_sa_ != sa || numbers_.count == 0) {
-    if (numbers_sa_ != SaId()) lessee_.sent(numbers_sa_, SeqNo(numbers_.first.value() - 1));
-    numbers_sa_ = sa;
-    numbers_ = lessee_.take(sa, static_cast<std::uint32_t>(want), now_);
-    if (!numbers_) return SeqNo();
-  }
-  const SeqNo number = numbers_.first;
-  numbers_.first = SeqNo(number.value() + 1);
-  --numbers_.count;
-  return number;
-}
-
 // Step by step over the whole burst, each asking for what the next one reads.
 void OutboundEngine::find(std::span<const Input> packets, std::span<ipsec::Sa*> sas) {
   for (const Input& packet : packets) sad_.prefetch_outbound(packet.tunnel);
+  std::array<const ipsec::Sa*, kBurst> different;
+  std::size_t n = 0;
   for (std::size_t i = 0; i < packets.size(); ++i) {
     sas[i] = sad_.find_outbound(packets[i].tunnel);
-    if (i == 0 || sas[i] != sas[i - 1]) sas[i]->prefetch();
-  }
-  for (std::size_t i = 0; i < packets.size(); ++i) {
     if (i != 0 && sas[i] == sas[i - 1]) continue;
-    lessee_.prefetch_index(sas[i]->id());
-    transforms_->prefetch(*sas[i]);
+    sas[i]->prefetch();
+    different[n++] = sas[i];
   }
-  for (std::size_t i = 0; i < packets.size(); ++i) {
-    if (i == 0 || sas[i] != sas[i - 1]) lessee_.prefetch(sas[i]->id());
+  for (const ipsec::Sa* sa : std::span(different).first(n)) {
+    lessee_.prefetch_index(sa->id());
+    transforms_->prefetch(*sa);
+  }
+  for (const ipsec::Sa* sa : std::span(different).first(n)) lessee_.prefetch(sa->id());
+}
+
+// Numbers for all packets in a row that are of one SA, at once.
+bool OutboundEngine::take_numbers(SaId sa, std::size_t want) {
+  if (numbers_sa_ == sa && numbers_.count != 0) return true;
+  if (numbers_sa_ != SaId()) lessee_.sent(numbers_sa_, SeqNo(numbers_.first.value() - 1));
+  numbers_sa_ = sa;
+  numbers_ = lessee_.take(sa, static_cast<std::uint32_t>(want), now_);
+  return static_cast<bool>(numbers_);
+}
+
+void OutboundEngine::gather(ipsec::Sa& sa, std::span<const Input> packets) {
+  while (!packets.empty() && take_numbers(sa.id(), packets.size())) {
+    const auto now = packets.first(std::min<std::size_t>(packets.size(), numbers_.count));
+    for (const Input& packet : now) {
+      // In place: a request that is put together elsewhere and copied costs more than all its fields.
+      new (&requests_[requests_count_++]) ipsec::EncapRequest{.sa = &sa,
+                                                              .seq = numbers_.first,
+                                                              .header = packet.bytes,
+                                                              .out = train_.get() + used_,
+                                                              .lent = true,
+                                                              .ip_id = next_ip_id_++};
+      numbers_.first = SeqNo(numbers_.first.value() + 1);
+      used_ += ipsec::encap_size(sa, packet.bytes, packet.bytes.size());
+    }
+    numbers_.count -= static_cast<std::uint32_t>(now.size());
+    packets = packets.subspan(now.size());
   }
 }
 
 std::size_t OutboundEngine::burst(std::span<const Input> packets) {
   std::array<ipsec::Sa*, kBurst> sas;
   find(packets, sas);
-  std::size_t n = 0;
-  std::uint8_t* out = train_.get();  // packets lie one behind the other, as in a train for the kernel
-  for (std::size_t i = 0; i < packets.size(); ++i) {
-    std::size_t same = i + 1;  // numbers for all consecutive packets of the SA at once
-    if (numbers_.count == 0) {
-      while (same < packets.size() && sas[same] == sas[i]) ++same;
-    }
-    const SeqNo number = next_number(sas[i]->id(), same - i);
-    if (number == SeqNo()) continue;
-    // In place: a request that is put together elsewhere and copied costs more than all its fields.
-    new (&requests_[n]) ipsec::EncapRequest{
-        .sa = sas[i], .seq = number, .header = packets[i].bytes, .out = out, .lent = true, .ip_id = next_ip_id_++};
-    out += ipsec::encap_size(*sas[i], packets[i].bytes, packets[i].bytes.size());
-    ++n;
+  requests_count_ = used_ = 0;  // packets lie one behind the other, as in a train for the kernel
+  for (std::size_t begin = 0, end = 0; begin < packets.size(); begin = end) {
+    while (end < packets.size() && sas[end] == sas[begin]) ++end;
+    gather(*sas[begin], packets.subspan(begin, end - begin));
   }
-  const auto requests = std::span(requests_).first(n);
+  const auto requests = std::span(requests_).first(requests_count_);
   transforms_->encap(requests);
   std::size_t ready = 0;
   for (const ipsec::EncapRequest& request : requests) {

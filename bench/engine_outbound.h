@@ -27,7 +27,8 @@ class OutboundEngine final : public Contender {
   };
   void find(std::span<const Input> packets, std::span<ipsec::Sa*> sas);
   std::size_t burst(std::span<const Input> packets);
-  [[nodiscard]] SeqNo next_number(SaId sa, std::size_t want);
+  [[nodiscard]] bool take_numbers(SaId sa, std::size_t want);
+  void gather(ipsec::Sa& sa, std::span<const Input> packets);
   void fill(const ipsec::EncapRequest& request, wire::Outgoing& out);
   void renew_leases();
 
@@ -46,6 +47,8 @@ class OutboundEngine final : public Contender {
   std::array<Input, kTurn> inputs_;
   std::unique_ptr<std::uint8_t[]> train_;
   std::array<ipsec::EncapRequest, kBurst> requests_;
+  std::size_t requests_count_ = 0;
+  std::size_t used_ = 0;  // bytes of the train
   std::array<wire::Outgoing, kBurst> outgoing_;
   std::uint16_t next_ip_id_ = 0;
   Counter packets_, bytes_;

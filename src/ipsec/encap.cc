@@ -18,14 +18,15 @@ namespace testudo::ipsec {
 namespace {
 
 /// The length field's: IPv4's counts the header, IPv6's does not.
-std::size_t size_limit(IpAddress address) { return address.is_v4() ? 0xffff : 0xffff + wire::kIpv6HeaderSize; }
+std::size_t size_limit(bool v4) { return v4 ? 0xffff : 0xffff + wire::kIpv6HeaderSize; }
 
 /// What becomes of the parts of a packet.
 struct Plan {
-  std::size_t head = 0;                         // bytes of the outer header before AH and ESP
-  std::uint8_t next = 0;                        // the protocol that AH or ESP carries
-  std::span<const std::uint8_t> first, second;  // what it carries
-  std::size_t name_at = 0;                      // transport mode: where the header names AH or ESP
+  bool outer_v4 = false;
+  std::size_t head = 0;                             // bytes of the outer header before AH and ESP
+  std::uint8_t next = 0;                            // the protocol that AH or ESP carries
+  std::span<const std::uint8_t> first{}, second{};  // what it carries
+  std::size_t name_at = 0;                          // transport mode: where the header names AH or ESP
   [[nodiscard]] std::size_t text() const { return first.size() + second.size(); }
 };
 
@@ -47,7 +48,7 @@ std::optional<Drop> plan_tunnel(const EncapRequest& request, Plan& plan) {
   const bool v6 = header.size() >= wire::kIpv6HeaderSize && header[0] >> 4 == 6;
   if (!v4 && !v6) return Drop::kMalformed;
   plan.next = v4 ? wire::kProtocolIpip : wire::kProtocolIpv6;
-  plan.head = sa.udp_encapsulation() ? 0 : wire::ip_header_size(sa.local());
+  plan.head = sa.udp_encapsulation() ? 0 : plan.outer_v4 ? wire::kIpv4HeaderSize : wire::kIpv6HeaderSize;
   plan.first = header;
   plan.second = request.payload;
   return std::nullopt;
@@ -97,7 +98,7 @@ void write_outer(const EncapRequest& request, const Plan& plan) {
                               .id = request.ip_id,
                               .traffic_class = request.traffic_class,
                               .dont_fragment = outer_dont_fragment(request)};
-  if (sa.local().is_v4()) {
+  if (plan.outer_v4) {
     write_outer_v4(request.out, fields, request.size);
   } else {
     build_outer_v6(request.out, fields, request.size - plan.head);
@@ -170,10 +171,10 @@ std::optional<Drop> Transforms::lay_out(EncapRequest& request, std::size_t index
   CHECK(request.seq.value() != 0 && !sa.inbound());
   if (!sa.esn() && request.seq.value() >> 32 != 0) return Drop::kSequenceExhausted;
 
-  Plan plan;
+  Plan plan{.outer_v4 = sa.local().is_v4()};
   if (const auto drop = sa.transport() ? plan_transport(request, plan) : plan_tunnel(request, plan)) return drop;
   const std::size_t size = plan.head + protected_size(shape, plan.text());
-  if (outer_size(sa, size) > size_limit(sa.local())) return Drop::kTooBig;
+  if (outer_size(sa, size) > size_limit(plan.outer_v4)) return Drop::kTooBig;
   request.size = static_cast<std::uint32_t>(size);
   head_[index] = static_cast<std::uint16_t>(plan.head);
 

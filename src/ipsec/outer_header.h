@@ -26,12 +26,10 @@ namespace testudo::ipsec {
       0x45000000u | std::uint32_t{fields.traffic_class} << 16 | static_cast<std::uint16_t>(size);
   const std::uint32_t second = std::uint32_t{fields.id} << 16 | (fields.dont_fragment ? wire::kDontFragment : 0u);
   const std::uint32_t third = std::uint32_t{fields.hop_limit} << 24 | std::uint32_t{fields.protocol} << 16;
-  const std::uint64_t one = std::uint64_t{first} << 32 | second, two = std::uint64_t{third} << 32 | source;
   // One's complement sums of wide words fold to those of narrow ones (RFC 1071 section 2).
-  wire::ChecksumSum sum = one + two;
-  sum += std::uint64_t{sum < two} + destination;
-  sum += sum < destination ? 1 : 0;
-  const Be<std::uint64_t> one_be(one), two_be(two | std::uint64_t{wire::fold(sum)} << 32);
+  const std::uint16_t checksum = wire::fold(wire::ChecksumSum{first} + second + third + source + destination);
+  const Be<std::uint64_t> one_be(std::uint64_t{first} << 32 | second);
+  const Be<std::uint64_t> two_be(std::uint64_t{third | checksum} << 32 | source);
   const Be<std::uint32_t> three_be(destination);
   std::memcpy(out, &one_be, sizeof one_be);
   std::memcpy(out + 8, &two_be, sizeof two_be);

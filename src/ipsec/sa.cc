@@ -1,15 +1,76 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "ipsec/sa.h"
 
+#include <sanitizer/asan_interface.h>
+
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cstddef>
+#include <mutex>
+#include <new>
 #include <utility>
+#include <vector>
 
 #include "base/check.h"
 #include "wire/ah.h"
 
 namespace testudo::ipsec {
+namespace {
+
+class SaMemory {
+ public:
+  static SaMemory& instance() {
+    static auto* const memory = new SaMemory;  // never destroyed: nor may SAs be, at the end of the program
+    return *memory;
+  }
+
+  void* take() {
+    const std::lock_guard lock(mutex_);
+    if (free_ == nullptr) grow();
+    Free* const taken = free_;
+    ASAN_UNPOISON_MEMORY_REGION(taken, sizeof(Sa));
+    free_ = taken->next;
+    return taken;
+  }
+
+  void give_back(void* memory) {
+    const std::lock_guard lock(mutex_);
+    put(memory);
+  }
+
+ private:
+  struct Free {
+    Free* next;
+  };
+  static constexpr std::size_t kBlock = 256;  // SAs: 64 KiB
+
+  void grow() {
+    blocks_.push_back(::operator new(kBlock * sizeof(Sa), std::align_val_t(alignof(Sa))));
+    auto* const bytes = static_cast<std::byte*>(blocks_.back());
+    for (std::size_t i = kBlock; i > 0; --i) put(bytes + (i - 1) * sizeof(Sa));  // the first one is taken first
+  }
+  void put(void* memory) {
+    free_ = new (memory) Free{free_};
+    ASAN_POISON_MEMORY_REGION(memory, sizeof(Sa));
+  }
+
+  std::mutex mutex_;
+  Free* free_ = nullptr;
+  std::vector<void*> blocks_;
+};
+
+}  // namespace
+
+void* Sa::operator new(std::size_t size) {
+  CHECK(size == sizeof(Sa));
+  return SaMemory::instance().take();
+}
+
+void Sa::operator delete(void* memory) {
+  if (memory != nullptr) SaMemory::instance().give_back(memory);
+}
+
 namespace {
 
 Result<void> check_spi(Spi spi) {

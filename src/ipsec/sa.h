@@ -58,6 +58,11 @@ struct Path {
 
 class alignas(64) Sa {
  public:
+  /// From blocks of many: each by itself would take 320 bytes, for the alignment's sake. What was given back is
+  /// used again. Any thread.
+  static void* operator new(std::size_t size);
+  static void operator delete(void* memory);
+
   [[nodiscard]] SaId id() const { return id_; }
   [[nodiscard]] Spi spi() const { return spi_; }
   [[nodiscard]] Protocol protocol() const { return protocol_; }

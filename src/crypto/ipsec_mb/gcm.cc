@@ -41,20 +41,24 @@ Gcm::Gcm(const IMB_MGR& mgr)
              {mgr.gmac192_init, mgr.gmac192_update, mgr.gmac192_finalize},
              {mgr.gmac256_init, mgr.gmac256_update, mgr.gmac256_finalize}}} {}
 
-void Gcm::seal(const Frame& frame, gcm_context_data& work) const {
-  if (OnePiece::possible(frame)) return encrypt(frame, OnePiece(frame).text(), work);
-  if (size_of_pieces(frame) >= kApart) return seal_pieces(frame, work);
-  gather(frame);
-  encrypt(frame, FrameParts(frame).text, work);
-}
-
 // `from`: the whole text.
-void Gcm::encrypt(const Frame& frame, const std::uint8_t* from, gcm_context_data& work) const {
+[[gnu::always_inline]] inline void Gcm::encrypt(const Frame& frame, const std::uint8_t* from,
+                                                gcm_context_data& work) const {
   const CipherContext& context = *frame.context;
   const FrameParts parts(frame);
   const Start start(frame);
   encrypt_[key_index(context)](&gcm_keys(context), &work, parts.text, from, parts.text_size, start.nonce.data(),
                                start.aad.data(), start.aad_size, parts.icv, context.icv_size());
+}
+
+void Gcm::seal(const Frame& frame, gcm_context_data& work) const {
+  if (size_of_pieces(frame) >= kApart) return seal_large(frame, work);
+  gather(frame);
+  encrypt(frame, FrameParts(frame).text, work);
+}
+
+void Gcm::seal_large(const Frame& frame, gcm_context_data& work) const {
+  OnePiece::possible(frame) ? encrypt(frame, OnePiece(frame).text(), work) : seal_pieces(frame, work);
 }
 
 void Gcm::seal_pieces(const Frame& frame, gcm_context_data& work) const {

@@ -35,6 +35,7 @@ class Gcm {
     aes_gcm_enc_dec_update_t update;
     aes_gcm_enc_dec_finalize_t finalize;
   };
+  void seal_large(const Frame& frame, gcm_context_data& work) const;
   void seal_pieces(const Frame& frame, gcm_context_data& work) const;
   void encrypt(const Frame& frame, const std::uint8_t* from, gcm_context_data& work) const;
 
