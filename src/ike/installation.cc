@@ -79,6 +79,7 @@ Result<SaId> Installation::add_sa(ipsec::SaParameters sa) {
   by_name_[name] = id;
   xcf::v1::Install change = begin();
   *change.add_sas() = sa_to_message(sa);
+  by_tunnel_[sa.tunnel].insert(id);
   sas_.emplace(id, std::move(sa));
   queue(change);
   scrub(change);
@@ -126,6 +127,9 @@ void Installation::erase_sa(SaId id) {
   const auto found = sas_.find(id);
   CHECK(found != sas_.end());
   by_name_.erase(name_of(found->second));
+  const auto tunnel = by_tunnel_.find(found->second.tunnel);
+  tunnel->second.erase(id);
+  if (tunnel->second.empty()) by_tunnel_.erase(tunnel);
   sas_.erase(found);
   for (auto& [node, member] : members_) member.holds.erase(id);
 }
@@ -186,6 +190,7 @@ bool Installation::add_filter(const xcf::v1::Filter& filter, Origin origin) {
   numbered.set_id(next_filter_++);
   *change.add_filters() = numbered;
   drop_orphans(stack, change);
+  count_tunnel(numbered, 1);
   stack.push_back({.filter = std::move(numbered), .uses = 1, .owned = owned});
   note_filters(change);
   queue(change);
@@ -195,26 +200,29 @@ bool Installation::add_filter(const xcf::v1::Filter& filter, Origin origin) {
 void Installation::drop_orphans(Stack& stack, xcf::v1::Install& change) {
   std::vector<std::string> tunnels;
   for (const FilterUse& use : stack) {
-    if (use.orphaned) tunnels.push_back(use.filter.tunnel());
+    if (!use.orphaned) continue;
+    tunnels.push_back(use.filter.tunnel());
+    count_tunnel(use.filter, -1);
   }
-  if (tunnels.empty()) return;
   std::erase_if(stack, [](const FilterUse& use) { return use.orphaned; });
-  std::vector<SaId> deleted;
-  for (const auto& [id, sa] : sas_) {
-    if (std::ranges::find(tunnels, sa.tunnel) != tunnels.end() && !named_by_a_filter(sa.tunnel))
-      deleted.push_back(id);
-  }
-  for (const SaId id : deleted) {
-    erase_sa(id);
-    change.add_delete_sas(id.value());
-    deleted_.push_back(id);
+  for (const std::string& tunnel : tunnels) {
+    const auto found = by_tunnel_.find(tunnel);
+    if (found == by_tunnel_.end() || naming_.contains(tunnel)) continue;
+    const std::set<SaId> deleted = found->second;
+    for (const SaId id : deleted) {
+      erase_sa(id);
+      change.add_delete_sas(id.value());
+      deleted_.push_back(id);
+    }
   }
 }
 
-bool Installation::named_by_a_filter(const std::string& tunnel) const {
-  return std::ranges::any_of(filters_, [&](const auto& entry) {
-    return std::ranges::any_of(entry.second, [&](const FilterUse& use) { return use.filter.tunnel() == tunnel; });
-  });
+/// A hundred thousand peers renew their filters one after the other: nobody looks through all of them each time.
+void Installation::count_tunnel(const xcf::v1::Filter& filter, int change) {
+  if (filter.tunnel().empty()) return;
+  const auto count = naming_.try_emplace(filter.tunnel(), 0).first;
+  count->second += static_cast<std::size_t>(change);
+  if (count->second == 0) naming_.erase(count);
 }
 
 bool Installation::delete_filter(const xcf::v1::Filter& filter, Origin origin) {
@@ -230,6 +238,7 @@ bool Installation::delete_filter(const xcf::v1::Filter& filter, Origin origin) {
   const bool in_force = &*use == &stack.back();
   xcf::v1::Install change = begin();
   change.add_delete_filters(use->filter.id());
+  count_tunnel(use->filter, -1);
   stack.erase(use);
   if (stack.empty()) {
     filters_.erase(found);
@@ -267,6 +276,10 @@ std::vector<std::uint64_t> Installation::flush_filters() {
     if (!stack.empty()) *change.add_filters() = stack.back().filter;
   }
   std::erase_if(filters_, [](const auto& entry) { return entry.second.empty(); });
+  naming_.clear();
+  for (const auto& [key, stack] : filters_) {
+    for (const FilterUse& use : stack) count_tunnel(use.filter, 1);
+  }
   note_filters(change);
   if (!gone.empty()) queue(change);
   return gone;

@@ -140,7 +140,7 @@ class Installation {
   void erase_sa(SaId id);
   void note_filters(const xcf::v1::Install& change);
   void drop_orphans(Stack& stack, xcf::v1::Install& change);
-  [[nodiscard]] bool named_by_a_filter(const std::string& tunnel) const;
+  void count_tunnel(const xcf::v1::Filter& filter, int change);
 
   const IpAddress dvipa_;
   const Epoch epoch_;
@@ -149,6 +149,8 @@ class Installation {
   std::map<SaName, SaId> by_name_;
   std::deque<Spi> allocated_;             // oldest first
   std::map<std::string, Stack> filters_;  // by direction, priority and selectors; no stack is empty
+  std::map<std::string, std::set<SaId>> by_tunnel_;
+  std::map<std::string, std::size_t> naming_;  // filters in the stacks that name the tunnel; no 0
   std::map<std::string, Member> members_;
   std::vector<Outgoing> outgoing_;
   std::vector<SaId> deleted_;
