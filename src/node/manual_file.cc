@@ -11,9 +11,8 @@
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
-#include <map>
+#include <limits>
 #include <optional>
-#include <set>
 #include <utility>
 
 #include "ike/ike_daemon.h"
@@ -29,7 +28,6 @@ namespace {
 using vipa::in_quotes;
 using Need = ConfigSection::Need;
 
-constexpr Need kOptional = ConfigSection::kOptional;
 constexpr Need kRequired = ConfigSection::kRequired;
 constexpr std::size_t kFileMax = 1 << 20;          // bytes
 constexpr std::size_t kSasMax = 1024;              // in one file
