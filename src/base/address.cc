@@ -84,7 +84,12 @@ Result<IpPrefix> IpPrefix::parse(std::string_view text) {
     if (!number) return tl::unexpected(number.error());
     length = static_cast<std::uint8_t>(*number);
   }
-  return without_host_bits(text, *address, length);
+  auto prefix = without_host_bits(text, *address, length);
+  if (prefix && prefix->last().is_v4() != address->is_v4()) {
+    return fail(
+        fmt::format("'{}' ends among the IPv4-mapped addresses, which no packet has: choose another prefix", text));
+  }
+  return prefix;
 }
 
 IpAddress IpPrefix::last() const {

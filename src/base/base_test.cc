@@ -56,6 +56,9 @@ TEST(Prefix, OfIpv6ContainsItsAddressesOnly) {
   EXPECT_TRUE(IpPrefix::parse("::/0")->contains(*IpAddress::parse("2001:db8::1")));
   EXPECT_FALSE(IpPrefix::parse("2001:db8::/129"));
   EXPECT_FALSE(IpPrefix::parse("2001:db8::1/64"));
+  EXPECT_FALSE(IpPrefix::parse("::/80"));  // ends among the IPv4-mapped addresses
+  EXPECT_FALSE(IpPrefix::parse("::8000:0:0/81"));
+  EXPECT_TRUE(IpPrefix::parse("::/79"));
 }
 
 TEST(Prefix, ContainsItsAddressesOnly) {
