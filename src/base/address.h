@@ -49,7 +49,6 @@ class IpAddress {
     CHECK(is_v4());
     return static_cast<std::uint32_t>(low_);
   }
-  [[nodiscard]] constexpr std::uint32_t value() const { return v4(); }
   /// The two halves of the 16 bytes, host byte order.
   [[nodiscard]] constexpr std::uint64_t high() const { return high_; }
   [[nodiscard]] constexpr std::uint64_t low() const { return low_; }

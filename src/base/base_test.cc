@@ -13,7 +13,7 @@ namespace testudo {
 namespace {
 
 TEST(Address, ParsesAndPrints) {
-  EXPECT_EQ(IpAddress::parse("192.0.2.1")->value(), 0xc0000201u);
+  EXPECT_EQ(IpAddress::parse("192.0.2.1")->v4(), 0xc0000201u);
   EXPECT_EQ(IpAddress(0xc0000201).to_string(), "192.0.2.1");
   EXPECT_FALSE(IpAddress::parse("192.0.2"));
   EXPECT_FALSE(IpAddress::parse("192.0.2.256"));

@@ -16,8 +16,7 @@ ReadyTarget node(std::uint16_t n, bool takes_ipsec = true) { return {NodeId(n), 
 
 Distribution distribution(std::vector<ReadyPort> ready_a, std::vector<ReadyPort> ready_b = {}) {
   std::vector<Member> members;
-  for (std::uint16_t n = 1; n <= 5; ++n)
-    members.push_back({NodeId(n), {IpAddress(n), 4754}, {IpAddress(n), 4755}});
+  for (std::uint16_t n = 1; n <= 5; ++n) members.push_back({NodeId(n), {IpAddress(n), 4754}, {IpAddress(n), 4755}});
   return Distribution(
       NodeId(1), std::move(members),
       {{.address = kB, .owner = NodeId(1), .all_ports = true, .ports = {}, .ready = std::move(ready_b)},

@@ -59,7 +59,7 @@ class ThreadDataPlane final : public DataPlane {
   std::deque<path::Command> waiting_;  // that the queue had no room for
   bool retry_pending_ = false;
   std::map<IpAddress, bool> served_;  // DVIPA → owned
-  io::RawPort* raw_ = nullptr;          // the worker's; its address set may be changed by any thread
+  io::RawPort* raw_ = nullptr;        // the worker's; its address set may be changed by any thread
   std::unique_ptr<path::Worker> worker_;
   std::unique_ptr<io::Poller> poller_;
   std::atomic<bool> stop_{false};

@@ -58,7 +58,7 @@ struct Backup {
 struct Distribute {
   IpAddress address;
   std::vector<std::uint16_t> ports;  // ascending, 1–65535; empty: all ports
-  std::vector<IpAddress> targets;  // XCF addresses, in the order written; empty: ALL members
+  std::vector<IpAddress> targets;    // XCF addresses, in the order written; empty: ALL members
   Position at;
 
   [[nodiscard]] bool all_ports() const { return ports.empty(); }

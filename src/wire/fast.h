@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Fast messages: the small datagrams of the data plane between members (UDP 4755 on XCF): sequence leases (spec E2),
-// replay commits (spec C5) and path MTUs. One datagram speaks of one DVIPA and carries many entries of one type, for many
-// SAs.
+// Fast messages: the small datagrams of the data plane between members (UDP 4755 on XCF): sequence leases (spec
+// E2), replay commits (spec C5) and path MTUs. One datagram speaks of one DVIPA and carries many entries of one
+// type, for many SAs.
 //
 //   wire::FastOutbox outbox;                                    // one per worker, reused every turn
 //   sequencer.tick(now, outbox);                                // state machines append entries

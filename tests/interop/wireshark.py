@@ -52,12 +52,21 @@ def esp_sa_line(sa: KernelSa) -> str:
 
 
 def read(capture: Path, esp_sa_lines: list[str] | None = None, table: Path | None = None) -> list[EspPacket]:
+    fields = [word for field in ("frame.number", *_FIELDS) for word in ("-e", field)]
+    shown = _tshark(capture, esp_sa_lines or [], table, "-Y", "esp or _ws.malformed", "-T", "fields", *fields)
+    packets = [_packet(line) for line in shown.splitlines()]
+    # For who reads why a test has failed.
+    for packet in [packet for packet in packets if packet.wrong][:1]:
+        print(packet, _tshark(capture, esp_sa_lines or [], table, "-Y", f"frame.number == {packet.number}", "-V", "-x"))
+    return packets
+
+
+def _tshark(capture: Path, esp_sa_lines: list[str], table: Path | None, *arguments: str) -> str:
     preferences = ["esp.enable_encryption_decode:TRUE", "esp.enable_authentication_check:TRUE",
                    "tcp.check_checksum:TRUE", "tcp.desegment_tcp_streams:FALSE",
-                   *[f"uat:esp_sa:{line}" for line in esp_sa_lines or []]]
+                   *[f"uat:esp_sa:{line}" for line in esp_sa_lines]]
     # What the file has at random would make HTTP's dissector give up now and then, and with it ESP's before it has shown all.
-    command = ["tshark", "-n", "-r", str(capture), "-d", "tcp.port==80,data", "-Y", "esp or _ws.malformed", "-T", "fields", "-e", "frame.number"]
-    command += [word for field in _FIELDS for word in ("-e", field)]
+    command = ["tshark", "-n", "-r", str(capture), "-d", "tcp.port==80,data", *arguments]
     command += [word for preference in preferences for word in ("-o", preference)]
     with tempfile.TemporaryDirectory() as folder:
         if table:
@@ -66,7 +75,7 @@ def read(capture: Path, esp_sa_lines: list[str] | None = None, table: Path | Non
                               env={**os.environ, "WIRESHARK_CONFIG_DIR": folder})
     if done.returncode != 0:
         raise RuntimeError(f"tshark: status {done.returncode}: {done.stderr.strip()[-1000:]}")
-    return [_packet(line) for line in done.stdout.splitlines()]
+    return done.stdout
 
 
 def _packet(line: str) -> EspPacket:
@@ -77,7 +86,7 @@ def _packet(line: str) -> EspPacket:
     if not tcp_len:
         wrong.append("does not decrypt to TCP")
     elif checksum != "1":
-        wrong.append("TCP checksum")
+        wrong.append(f"TCP checksum (status {checksum})")
     if malformed or any(int(severity, 0) >= _ERROR for severity in severities.split(",") if severity):
         wrong.append("malformed")
     return EspPacket(int(number), int(spi or "0", 0), int(tcp_len or -1), ", ".join(wrong))
