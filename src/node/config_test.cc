@@ -80,6 +80,13 @@ TEST_F(Config, AddressesOfEitherFamilyAndSuitesByName) {
   EXPECT_THAT(bad.errors[1].message, testing::HasSubstr("\"3des\" is no suite"));
 }
 
+TEST_F(Config, NoErrorWritesToTheTerminalsControls) {
+  const LoadedConfig loaded = load("[node]\nname = f\x1b[2Jalse\n");
+  ASSERT_THAT(loaded.errors, testing::SizeIs(1));
+  EXPECT_THAT(loaded.errors[0].to_string(), testing::HasSubstr("\\x1b"));
+  EXPECT_THAT(loaded.errors[0].to_string(), testing::Not(testing::HasSubstr("\x1b")));
+}
+
 TEST_F(Config, DefaultsOfTheLeastFile) {
   const NodeConfig c = good(kLeast);
   EXPECT_EQ(c.name, "t1");

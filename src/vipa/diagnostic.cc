@@ -31,6 +31,20 @@ std::size_t distance(std::string_view a, std::string_view b) {
   return row[b.size()];
 }
 
+/// What may do something to a terminal, as \xNN: a file's name and a parser's message hold whatever they want.
+std::string printable(std::string_view text) {
+  std::string out;
+  for (const char c : text) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (byte < 0x20 || byte == 0x7f) {
+      out += fmt::format("\\x{:02x}", byte);
+    } else {
+      out += c;
+    }
+  }
+  return out;
+}
+
 /// How far a mistyped form of `word` may be from it.
 std::size_t tolerated(std::string_view word) {
   return word.size() <= 3 ? word.size() / 3 : std::max<std::size_t>(2, word.size() / 3);
@@ -43,7 +57,7 @@ std::string Diagnostic::to_string() const {
   if (line > 0) out += fmt::format(":{}", line);
   if (line > 0 && column > 0) out += fmt::format(":{}", column);
   if (!subject.empty()) out += ": " + subject;
-  return out + ": " + message;
+  return printable(out + ": " + message);
 }
 
 std::string in_quotes(std::string_view text) {
