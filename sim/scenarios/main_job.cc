@@ -8,8 +8,8 @@
 #include <array>
 #include <vector>
 
-#include "sim/cluster.h"
 #include "sim/scenarios/scenario.h"
+#include "sim/scenarios/scenario_run.h"
 
 namespace testudo::sim {
 namespace {
@@ -46,16 +46,9 @@ Cluster::Options options_of(std::uint64_t seed) {
   return o;
 }
 
-class MainJob {
+class MainJob : ScenarioRun {
  public:
-  MainJob(std::uint64_t seed, bool verbose)
-      : seed_(seed),
-        cluster_(seed, options_of(seed), verbose),
-        attacker_(cluster_.time()),
-        client_(cluster_.client()) {
-    running_cluster = &cluster_;
-  }
-  ~MainJob() { running_cluster = nullptr; }
+  MainJob(std::uint64_t seed, bool verbose) : ScenarioRun(seed, seed * 31 + 7, options_of(seed), verbose) {}
 
   Outcome run();
 
@@ -69,36 +62,16 @@ class MainJob {
   bool lose_the_facility();
   bool settle();
 
-  void attack();
   std::vector<std::size_t> start_streams();
   /// Waits until the streams together have received so many bytes, and each of them some.
   bool received(const std::vector<std::size_t>& streams, std::uint64_t bytes);
   bool fetch_some(std::size_t count, std::uint64_t most, Duration apart);
   bool all_done(const char* what, Duration limit = 60s);
   bool no_failures(const char* when);
-  bool require(bool condition, const std::string& otherwise);
   void phase(const char* name) { cluster_.transcript().line("scenario", name); }
-  [[nodiscard]] std::uint64_t random(std::uint64_t below) { return rng_.next() % below; }
 
-  std::uint64_t seed_;
-  Cluster cluster_;
-  VirtualExecutor attacker_;
-  Client& client_;
-  SeededRng rng_{seed_ * 31 + 7};
   std::size_t failures_ = 0;  // that were allowed
 };
-
-bool MainJob::require(bool condition, const std::string& otherwise) {
-  if (!condition && !cluster_.failed()) cluster_.fail(otherwise);
-  return condition && !cluster_.failed();
-}
-
-void MainJob::attack() {
-  attacker_.run_after(500us + cluster_.network().up_to(2ms), [this] {
-    client_.replay_something();
-    attack();
-  });
-}
 
 bool MainJob::all_done(const char* what, Duration limit) {
   return require(cluster_.run_until([this] { return client_.all_done(); }, limit),
@@ -138,12 +111,7 @@ bool MainJob::fetch_some(std::size_t count, std::uint64_t most, Duration apart) 
 
 bool MainJob::join() {
   phase("the nodes start");
-  cluster_.start();
-  if (!require(cluster_.run_until([this] { return cluster_.ready(); }, 20s), "the cluster did not come up"))
-    return false;
-  cluster_.run_for(1s);  // listeners are told
-  client_.connect(kDvipa);
-  return require(cluster_.run_until([this] { return client_.connected(); }, 10s), "no SA was negotiated");
+  return ScenarioRun::join();
 }
 
 bool MainJob::spread_connections() {

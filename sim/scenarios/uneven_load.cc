@@ -10,8 +10,8 @@
 #include <array>
 #include <vector>
 
-#include "sim/cluster.h"
 #include "sim/scenarios/scenario.h"
+#include "sim/scenarios/scenario_run.h"
 
 namespace testudo::sim {
 namespace {
@@ -57,67 +57,31 @@ Cluster::Options options_of(std::uint64_t seed, bool adapts) {
   return o;
 }
 
-class UnevenLoad {
+class UnevenLoad : ScenarioRun {
  public:
   UnevenLoad(std::uint64_t seed, bool verbose, bool adapts)
-      : seed_(seed),
-        cluster_(seed, options_of(seed, adapts), verbose),
-        attacker_(cluster_.time()),
-        client_(cluster_.client()) {
-    running_cluster = &cluster_;
-  }
-  ~UnevenLoad() { running_cluster = nullptr; }
+      : ScenarioRun(seed, seed * 37 + 11, options_of(seed, adapts), verbose) {}
 
   Outcome run(const char* name);
 
  private:
-  bool join();
   bool carry_on();
   bool late_ones_have_died_out();
   bool slow_daemon();
   bool all_done();
   bool load_was_uneven();
 
-  void attack();
   void shift();
   bool fetch_some();
-  bool require(bool condition, const std::string& otherwise);
-  [[nodiscard]] std::uint64_t random(std::uint64_t below) { return rng_.next() % below; }
   [[nodiscard]] const ike::ReportThresholds::Counts& refreshes() {
     return cluster_.owner().node().owner_role()->thresholds().counts();
   }
   [[nodiscard]] std::uint64_t all_refreshes() { return refreshes().timely + refreshes().late; }
 
-  std::uint64_t seed_;
-  Cluster cluster_;
-  VirtualExecutor attacker_;
-  Client& client_;
-  SeededRng rng_{seed_ * 37 + 11};
   std::size_t busy_ = 0;          // the target that gets new connections
   bool quiet_ = false;            // no new connections: it is not known everywhere yet who listens
   std::uint64_t late_early_ = 0;  // refreshes
 };
-
-bool UnevenLoad::require(bool condition, const std::string& otherwise) {
-  if (!condition && !cluster_.failed()) cluster_.fail(otherwise);
-  return condition && !cluster_.failed();
-}
-
-void UnevenLoad::attack() {
-  attacker_.run_after(500us + cluster_.network().up_to(2ms), [this] {
-    client_.replay_something();
-    attack();
-  });
-}
-
-bool UnevenLoad::join() {
-  cluster_.start();
-  if (!require(cluster_.run_until([this] { return cluster_.ready(); }, 20s), "the cluster did not come up"))
-    return false;
-  cluster_.run_for(1s);  // listeners are told
-  client_.connect(kDvipa);
-  return require(cluster_.run_until([this] { return client_.connected(); }, 10s), "no SA was negotiated");
-}
 
 /// Another target takes the load: for a moment all of them do.
 void UnevenLoad::shift() {
