@@ -1,39 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
-// testudo check against golden answers: each apps/testdata/check/NAME.toml has its NAME.out. After a wanted change:
-//   UPDATE_GOLDEN=1 build/release/apps/testudo/cli/cli_test --gtest_filter='Golden*'    and read the difference.
+// testudo check against golden answers (cli/golden_for_test.h) in apps/testdata/check/.
 #include "cli/check.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
-#include <algorithm>
-#include <cstdlib>
-#include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <sstream>
 #include <string>
+#include <utility>
 #include <vector>
 
-#include "cli/command_line.h"
+#include "cli/golden_for_test.h"
 
 namespace testudo::cli {
 namespace {
 
-namespace fs = std::filesystem;
-
 const fs::path kTestData = "apps/testdata/check";
-
-std::vector<std::string> cases() {
-  std::vector<std::string> out;
-  for (const auto& entry : fs::directory_iterator(kTestData)) {
-    if (entry.path().extension() == ".toml") out.push_back(entry.path().stem().string());
-  }
-  std::sort(out.begin(), out.end());
-  return out;
-}
 
 void write(const fs::path& path, mode_t mode) {
   std::ofstream(path) << "-----BEGIN TEST-----\n";
@@ -41,12 +26,10 @@ void write(const fs::path& path, mode_t mode) {
 }
 
 /// A copy of the test data with TLS files beside it: private keys have modes that a repository does not keep.
-class Golden : public testing::TestWithParam<std::string> {
+class Golden : public GoldenTest {
  protected:
   void SetUp() override {
-    std::string name = (fs::temp_directory_path() / "testudo-check-XXXXXX").string();
-    ASSERT_NE(::mkdtemp(name.data()), nullptr);
-    folder_ = name;
+    GoldenTest::SetUp();
     fs::copy(kTestData, folder_, fs::copy_options::recursive);
     fs::create_directory(folder_ / "tls");
     write(folder_ / "tls/ca.pem", 0644);
@@ -54,33 +37,17 @@ class Golden : public testing::TestWithParam<std::string> {
     write(folder_ / "tls/node.key", 0600);
     write(folder_ / "tls/everybody.key", 0644);
   }
-  void TearDown() override { fs::remove_all(folder_); }
 
-  /// Standard output of `testudo check`, the folder replaced by DIR, and the exit status.
   std::string check_output(const std::string& name, bool json) {
     const std::string config = (folder_ / (name + ".toml")).string();
     std::vector<const char*> argv = {"testudo", "check", "--config", config.c_str()};
     if (json) argv.push_back("--json");
-    std::ostringstream out, err;
-    const int status = run(static_cast<int>(argv.size()), argv.data(), out, err);
-    EXPECT_EQ(err.str(), "");
-    std::string text = out.str();
-    for (auto at = text.find(folder_.string()); at != std::string::npos; at = text.find(folder_.string())) {
-      text.replace(at, folder_.string().size(), "DIR");
-    }
-    return text + "exit status " + std::to_string(status) + "\n";
+    return output_of(std::move(argv));
   }
-
-  fs::path folder_;
 };
 
 TEST_P(Golden, Check) {
-  const std::string got = check_output(GetParam(), /*json=*/false);
-  const fs::path golden = kTestData / (GetParam() + ".out");
-  if (std::getenv("UPDATE_GOLDEN") != nullptr) std::ofstream(golden) << got;
-  std::stringstream expected;
-  expected << std::ifstream(golden).rdbuf();
-  EXPECT_EQ(got, expected.str());
+  expect_golden(kTestData / (GetParam() + ".out"), check_output(GetParam(), /*json=*/false));
 }
 
 // The JSON says the same as the text.
@@ -94,11 +61,7 @@ TEST_P(Golden, Json) {
   EXPECT_EQ(line.substr(line.find("exit")), text.substr(text.find("exit")));
 }
 
-INSTANTIATE_TEST_SUITE_P(, Golden, testing::ValuesIn(cases()), [](const auto& test_case) {
-  std::string name = test_case.param;
-  std::replace(name.begin(), name.end(), '-', '_');
-  return name;
-});
+INSTANTIATE_TEST_SUITE_P(, Golden, testing::ValuesIn(golden_cases(kTestData)), golden_name);
 
 TEST(Check, FileThatIsNotThere) {
   std::ostringstream out;

@@ -7,45 +7,26 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <algorithm>
-#include <cstdlib>
-#include <filesystem>
-#include <fstream>
 #include <regex>
 #include <sstream>
 #include <string>
-#include <vector>
 
-#include "cli/command_line.h"
+#include "cli/golden_for_test.h"
 
 namespace testudo::cli {
 namespace {
-
-namespace fs = std::filesystem;
 
 using testing::HasSubstr;
 using testing::Not;
 
 const fs::path kTestData = "apps/testdata/manual";
 
-std::vector<std::string> cases() {
-  std::vector<std::string> out;
-  for (const auto& entry : fs::directory_iterator(kTestData)) {
-    if (entry.path().extension() == ".toml") out.push_back(entry.path().stem().string());
-  }
-  std::sort(out.begin(), out.end());
-  return out;
-}
-
-class Manual : public testing::TestWithParam<std::string> {
+class Manual : public GoldenTest {
  protected:
   void SetUp() override {
     if (::geteuid() != 0) GTEST_SKIP() << "such a file belongs to root";
-    std::string name = (fs::temp_directory_path() / "testudo-manual-XXXXXX").string();
-    ASSERT_NE(::mkdtemp(name.data()), nullptr);
-    folder_ = name;
+    GoldenTest::SetUp();
   }
-  void TearDown() override { fs::remove_all(folder_); }
 
   std::string copy(const std::string& name, mode_t mode = 0600) {
     const fs::path to = folder_ / (name + ".toml");
@@ -53,28 +34,10 @@ class Manual : public testing::TestWithParam<std::string> {
     ::chmod(to.c_str(), mode);
     return to.string();
   }
-  /// Standard output of `testudo sa check`, the folder replaced by DIR, and the exit status.
-  std::string checked(const std::string& file) {
-    std::vector<const char*> argv = {"testudo", "sa", "check", file.c_str()};
-    std::ostringstream out, err;
-    const int status = run(static_cast<int>(argv.size()), argv.data(), out, err);
-    EXPECT_EQ(err.str(), "");
-    std::string text = out.str();
-    for (auto at = text.find(folder_.string()); at != std::string::npos; at = text.find(folder_.string()))
-      text.replace(at, folder_.string().size(), "DIR");
-    return text + "exit status " + std::to_string(status) + "\n";
-  }
-  fs::path folder_;
+  std::string checked(const std::string& file) { return output_of({"testudo", "sa", "check", file.c_str()}); }
 };
 
-TEST_P(Manual, Check) {
-  const std::string got = checked(copy(GetParam()));
-  const fs::path golden = kTestData / (GetParam() + ".out");
-  if (std::getenv("UPDATE_GOLDEN") != nullptr) std::ofstream(golden) << got;
-  std::stringstream expected;
-  expected << std::ifstream(golden).rdbuf();
-  EXPECT_EQ(got, expected.str());
-}
+TEST_P(Manual, Check) { expect_golden(kTestData / (GetParam() + ".out"), checked(copy(GetParam()))); }
 
 // Keys are never said, right ones and wrong ones.
 TEST_P(Manual, NoKeyIsSaid) {
@@ -82,11 +45,7 @@ TEST_P(Manual, NoKeyIsSaid) {
   EXPECT_FALSE(std::regex_search(got, std::regex("[0-9a-fA-F]{16}"))) << got;
 }
 
-INSTANTIATE_TEST_SUITE_P(, Manual, testing::ValuesIn(cases()), [](const auto& test_case) {
-  std::string name = test_case.param;
-  std::replace(name.begin(), name.end(), '-', '_');
-  return name;
-});
+INSTANTIATE_TEST_SUITE_P(, Manual, testing::ValuesIn(golden_cases(kTestData)), golden_name);
 
 class ManualFileMode : public Manual {};
 
