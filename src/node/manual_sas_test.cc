@@ -12,10 +12,8 @@
 #include <utility>
 #include <vector>
 
-#include "facility/memory/memory_facility.h"
-#include "facility/memory/memory_store.h"
 #include "ike/manual_sa.h"
-#include "node/world_for_test.h"
+#include "node/owner_world_for_test.h"
 
 namespace testudo::node {
 namespace {
@@ -26,7 +24,6 @@ using testing::HasSubstr;
 using testing::IsEmpty;
 using testing::SizeIs;
 
-constexpr NodeId kSelf(1);
 constexpr const char* kPath = "/etc/testudo/branch.toml";
 
 std::string key_of(int number) { return fmt::format("{:064x}", number); }
@@ -41,67 +38,19 @@ std::string sa_text(const std::string& direction, int spi, int key, const std::s
 }
 const std::string kFilter = "[[filter]]\ndvipa = \"192.0.2.100\"\naction = \"protect\"\ntunnel = \"branch\"\n";
 
-NodeConfig config_for_test() {
-  NodeConfig config;
-  config.name = "owner";
-  config.cluster = "c1";
-  config.definition = vipa::parse_definition(
-                          "VIPADYNAMIC VIPADEFINE 255.255.255.0 192.0.2.100 VIPADISTRIBUTE DEFINE "
-                          "192.0.2.100 PORT 443 DESTIP 10.77.0.2 10.77.0.3 ENDVIPADYNAMIC",
-                          "test")
-                          .definition;
-  return config;
-}
+/// One process of a node, with manual SAs.
+struct Process : OwnerProcess {
+  explicit Process(OwnerHost& host) : OwnerProcess(host, [this](SaId sa) { manual.expired(sa); }) {}
 
-/// One process of a node.
-struct Process {
-  Process(facility::Facility& with, facility::TestExecutor& on, const NodeConfig& of)
-      : facility(with), executor(on), config(of) {}
-
-  facility::Facility& facility;
-  facility::TestExecutor& executor;
-  const NodeConfig& config;
-  SeededRng rng{1};
-  ipsec::SaFactory factory{1};
-  RecordingBus bus;
-  RecordingPlane plane;
-  RecordingIke ike;
-  RecordingLog log;
-  vipa::Ownership ownership{facility,
-                            executor,
-                            {.cluster = "c1", .definition = config.definition},
-                            {.became_owner = [](IpAddress, Epoch) {},
-                             .lost = [](IpAddress, const std::string&) {},
-                             .changed = [](const vipa::DvipaState&) {},
-                             .note = [](const std::string&) {}}};
-  vipa::Readiness readiness{kSelf};
-  LocalSas local_sas{{}, factory, plane};
-  std::map<SaId, SeqNo> reserved;
-  Ceilings ceilings{facility,
-                    executor,
-                    "/testudo/c1/",
-                    [this](IpAddress a) { return ownership.owner_key(a); },
-                    [this](SaId sa, SeqNo last) { reserved[sa] = last; },
-                    [](const std::string&) {}};
-  OwnerRole role{{.config = config,
-                  .executor = executor,
-                  .rng = rng,
-                  .bus = bus,
-                  .plane = plane,
-                  .local_sas = local_sas,
-                  .ceilings = ceilings,
-                  .ownership = ownership,
-                  .readiness = readiness,
-                  .ike = &ike,
-                  .log = log,
-                  .self = kSelf,
-                  .tables_changed = [] {},
-                  .manual_expired = [this](SaId sa) { manual.expired(sa); }}};
-  ManualSas manual{
-      {.config = config, .executor = executor, .rng = rng, .ceilings = ceilings, .owner = role, .log = log}};
+  ManualSas manual{{.config = host_.config,
+                    .executor = host_.executor,
+                    .rng = rng,
+                    .ceilings = ceilings,
+                    .owner = role,
+                    .log = log}};
 };
 
-class ManualSasTest : public testing::Test {
+class ManualSasTest : public testing::Test, protected OwnerHost {
  protected:
   ManualSasTest() {
     restart();
@@ -109,7 +58,7 @@ class ManualSasTest : public testing::Test {
   }
   void restart() {
     process.reset();
-    process = std::make_unique<Process>(*facility, executor, config);
+    process = std::make_unique<Process>(static_cast<OwnerHost&>(*this));
   }
   void own() {
     facility->compare_and_set({.key = process->ownership.owner_key(kDvipa), .value = "owner"},
@@ -160,13 +109,13 @@ class ManualSasTest : public testing::Test {
     const SaId id = installed().at(spi);
     process->role.need_ceiling(id, SeqNo(last));
     executor.run_for(1s);
-    return process->reserved[id];
+    SeqNo granted;
+    for (const auto& [sa, number] : process->reserved) {
+      if (sa == id) granted = number;
+    }
+    return granted;
   }
 
-  NodeConfig config = config_for_test();
-  facility::TestExecutor executor{facility::TestExecutor::kVirtual};
-  facility::MemoryStore store{executor};
-  std::unique_ptr<facility::Facility> facility = store.connect(executor, "owner");
   Epoch epoch;
   std::unique_ptr<Process> process;
   const std::string pair_text = sa_text("in", 2001, 1) + sa_text("out", 3001, 2);
