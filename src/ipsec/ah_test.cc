@@ -139,32 +139,21 @@ TEST(AhMutable, Ipv6RoutingHeaderAsAtItsEnd) {
 
 TEST(AhMutable, RefusesFragments) { (void)zeroed(head_v6({51, 0, 0, 0, 0, 0, 0, 1}, 44), Drop::kUnsupported); }
 
-struct Pair {
-  explicit Pair(bool v6) {
+struct Pair : SaPair {
+  explicit Pair(bool v6) : SaPair(parameters(v6)) {}
+  static SaParameters parameters(bool v6) {
     SaParameters p = parameters_for_test(Direction::kOutbound, {Cipher::kNone, Integrity::kHmacSha1});
     p.protocol = Protocol::kAh;
     p.mode = Mode::kTransport;
     p.local = v6 ? kFrom6 : kFrom;
     p.remote = v6 ? kTo6 : kTo;
-    out = std::move(*factory.create(p));
-    p.direction = Direction::kInbound;
-    std::swap(p.local, p.remote);
-    in = std::move(*factory.create(p));
+    return p;
   }
   DecapRequest open(Bytes packet) {
-    DecapRequest request;
-    request.sa = in.get();
-    request.seq = SeqNo(1);
-    request.data = packet.data();
-    request.size = static_cast<std::uint32_t>(packet.size());
-    request.offset = static_cast<std::uint32_t>(wire::parse_ip(packet)->header_size());
+    DecapRequest request = decap_of(*in, packet, SeqNo(1));
     transforms->decap({&request, 1});
     return request;
   }
-  SeededRng rng{3};
-  std::unique_ptr<Transforms> transforms = transforms_for_test(rng);
-  SaFactory factory{1};
-  std::unique_ptr<Sa> out, in;
 };
 
 // A router on the way fills in a record route option, and another changes an alert.

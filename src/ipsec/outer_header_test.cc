@@ -21,18 +21,17 @@ const IpAddress kV6 = *IpAddress::parse("2001:db8::9");
 constexpr IpAddress kV4(0x0a000001);
 
 /// One SA between the test addresses of either family, both ends.
-struct Tunnel {
-  explicit Tunnel(bool v6, Mode mode = Mode::kTunnel, DontFragment df = DontFragment::kCopy, bool dscp = true) {
+struct Tunnel : SaPair {
+  explicit Tunnel(bool v6, Mode mode = Mode::kTunnel, DontFragment df = DontFragment::kCopy, bool dscp = true)
+      : SaPair(parameters(v6, mode, df, dscp)) {}
+  static SaParameters parameters(bool v6, Mode mode, DontFragment df, bool dscp) {
     SaParameters p = parameters_for_test(Direction::kOutbound, Suite::kAesGcm128Icv16);
     if (v6) p.local = *IpAddress::parse("2001:db8::1");
     if (v6) p.remote = *IpAddress::parse("2001:db8::2");
     p.mode = mode;
     p.dont_fragment = df;
     p.copy_dscp = dscp;
-    out = std::move(*factory.create(p));
-    p.direction = Direction::kInbound;
-    std::swap(p.local, p.remote);
-    in = std::move(*factory.create(p));
+    return p;
   }
   Bytes protect(const Bytes& inner, std::uint16_t id = 0) {
     Bytes bytes(encap_size(*out, inner, inner.size()));
@@ -43,19 +42,11 @@ struct Tunnel {
     return bytes;
   }
   DecapRequest open(Bytes& packet) {
-    DecapRequest request;
-    request.sa = in.get();
-    request.seq = SeqNo(1);
-    request.data = packet.data();
-    request.size = static_cast<std::uint32_t>(packet.size());
-    request.offset = static_cast<std::uint32_t>(wire::parse_ip(packet)->header_size());
+    DecapRequest request = decap_of(*in, packet, SeqNo(1));
     transforms->decap({&request, 1});
     return request;
   }
-  SeededRng rng{3};
-  std::unique_ptr<Transforms> transforms = transforms_for_test(rng);
-  SaFactory factory{1};
-  std::unique_ptr<Sa> out, in;
+
   std::optional<Drop> drop;
   std::uint8_t traffic_class = 0;
 };

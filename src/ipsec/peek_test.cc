@@ -266,16 +266,15 @@ TEST(Peek, WalksIpv6ExtensionHeadersAsFarAsItReaches) {
 }
 
 /// Both ends of an SA of any kind between the test addresses.
-struct AnyPair {
-  AnyPair(crypto::Suite suite, Mode mode, std::optional<crypto::Suite> inner = std::nullopt) {
+struct AnyPair : SaPair {
+  AnyPair(crypto::Suite suite, Mode mode, std::optional<crypto::Suite> inner = std::nullopt)
+      : SaPair(parameters(suite, mode, inner)) {}
+  static SaParameters parameters(crypto::Suite suite, Mode mode, std::optional<crypto::Suite> inner) {
     SaParameters p = parameters_for_test(Direction::kOutbound, suite);
     p.protocol = crypto::is_ah(suite) ? Protocol::kAh : Protocol::kEsp;
     p.mode = mode;
     if (inner) p.inner_esp = InnerEsp{Spi(700), *inner, Secret(crypto::sizes(*inner).key)};
-    out = std::move(*factory.create(p));
-    p.direction = Direction::kInbound;
-    std::swap(p.local, p.remote);
-    in = std::move(*factory.create(p));
+    return p;
   }
   Peeked look(const Bytes& inner) {
     const Bytes packet = ipsec::protect(*transforms, *out, inner, SeqNo(1));
@@ -285,10 +284,6 @@ struct AnyPair {
     transforms->peek({&request, 1}, {&peeked, 1});
     return peeked;
   }
-  SeededRng rng{3};
-  std::unique_ptr<Transforms> transforms = transforms_for_test(rng);
-  SaFactory factory{1};
-  std::unique_ptr<Sa> out, in;
 };
 
 // In transport mode the protocol is named in the last bytes, however far away they are.

@@ -60,6 +60,17 @@ inline Bytes protect(Transforms& transforms, Sa& sa, const Bytes& inner, SeqNo s
   return out;
 }
 
+/// A whole outer packet to be opened, in place.
+inline DecapRequest decap_of(Sa& sa, Bytes& packet, SeqNo seq) {
+  DecapRequest request;
+  request.sa = &sa;
+  request.seq = seq;
+  request.data = packet.data();
+  request.size = static_cast<std::uint32_t>(packet.size());
+  request.offset = static_cast<std::uint32_t>(wire::parse_ip(packet)->header_size());
+  return request;
+}
+
 /// What is behind the outer header.
 inline Bytes protect_bare(Transforms& transforms, Sa& sa, const Bytes& inner, SeqNo seq) {
   Bytes out = protect(transforms, sa, inner, seq);
@@ -95,6 +106,13 @@ struct SaPair {
       : transforms(transforms_for_test(rng, backend)) {
     out = make(Direction::kOutbound, suite, esn);
     in = make(Direction::kInbound, suite, esn);
+  }
+  /// `p`: of the sending end. The other one has the same addresses the other way round.
+  explicit SaPair(SaParameters p) : transforms(transforms_for_test(rng)) {
+    out = std::move(*factory.create(p));
+    p.direction = Direction::kInbound;
+    std::swap(p.local, p.remote);
+    in = std::move(*factory.create(std::move(p)));
   }
   std::unique_ptr<Sa> make(Direction direction, crypto::Suite suite, bool esn) {
     SaParameters p = parameters_for_test(direction, suite);
