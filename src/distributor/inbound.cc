@@ -15,14 +15,12 @@ namespace {
 
 static_assert(wire::kBurst <= crypto::kBurstMax);
 
-constexpr std::uint16_t kIkePort = 500, kNatTraversalPort = 4500;
-
 /// Its fragments come to the kernel's sockets as well, which put them together by themselves.
 bool is_of_sockets(const wire::IpView& ip) {
   const auto udp = ip.protocol() == wire::kProtocolUdp ? wire::parse_udp(ip.payload()) : std::nullopt;
   if (!udp) return false;
   const std::uint16_t port = udp->header().destination_port.host();
-  return port == kIkePort || port == kNatTraversalPort;
+  return port == wire::kIkePort || port == wire::kNatTraversalPort;
 }
 
 }  // namespace
@@ -110,7 +108,7 @@ void Inbound::commit(const wire::FastMessage& message) {
 void Inbound::tick(Time now) {
   connections_.age(now, config_.age_per_tick);
   reassembler_.expire(now);
-  if (const std::uint64_t lost = reassembler_.take_lost()) parts_.drops.count(Drop::kFragmentLost, lost);
+  count_lost_fragments();
 }
 
 // ---- bursts ----
@@ -214,19 +212,31 @@ void Inbound::raw_one(std::size_t index, const wire::Packet& packet, Time now) {
 
 // RFC 4303 section 3.4.1, RFC 4302 section 3.4.1: reassembly comes before everything else.
 void Inbound::fragment_one(std::size_t index, const wire::IpView& ip, Time now) {
-  const auto result = reassembler_.add(ip, 0, now);
-  if (const std::uint64_t lost = reassembler_.take_lost()) parts_.drops.count(Drop::kFragmentLost, lost);
-  if (result.drop) return drop(index, *result.drop);
-  verdicts_[index].kind = Verdict::Kind::kHeld;
-  if (result.whole.empty()) return;
-  counters_.reassembled.add();
-  const auto whole = wire::parse_ip(result.whole);
-  if (!whole || whole->is_fragment()) return drop(index, Drop::kMalformed);
-  if (is_of_sockets(*whole)) {
+  const auto whole = put_together(index, ip, 0, now);
+  if (!whole) return;
+  if (is_of_sockets(whole->ip)) {
     verdicts_[index].kind = Verdict::Kind::kIgnore;
     return;
   }
-  whole_one(index, result.whole, *whole, false, now);
+  whole_one(index, whole->bytes, whole->ip, false, now);
+}
+
+/// With this fragment, the whole packet. Nothing: it is held until others come, or dropped.
+std::optional<Inbound::Whole> Inbound::put_together(std::size_t index, const wire::IpView& fragment,
+                                                    std::uint32_t context, Time now) {
+  const auto result = reassembler_.add(fragment, context, now);
+  count_lost_fragments();
+  if (result.drop) return drop(index, *result.drop), std::nullopt;
+  verdicts_[index].kind = Verdict::Kind::kHeld;
+  if (result.whole.empty()) return std::nullopt;
+  counters_.reassembled.add();
+  const auto ip = wire::parse_ip(result.whole);
+  if (!ip || ip->is_fragment()) return drop(index, Drop::kMalformed), std::nullopt;
+  return Whole{result.whole, *ip};
+}
+
+void Inbound::count_lost_fragments() {
+  if (const std::uint64_t lost = reassembler_.take_lost()) parts_.drops.count(Drop::kFragmentLost, lost);
 }
 
 void Inbound::whole_one(std::size_t index, std::span<std::uint8_t> bytes, const wire::IpView& ip,

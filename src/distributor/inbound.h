@@ -193,6 +193,11 @@ class Inbound {
     bool in_place = false;  // it will not be forwarded as it came: may be decrypted where it lies
     bool done = false;      // ledger and lifesize know that it was accepted here
   };
+  /// What fragments have become.
+  struct Whole {
+    std::span<std::uint8_t> bytes;
+    wire::IpView ip;
+  };
   /// A decrypted packet whose ICV is right.
   struct Opened {
     std::span<std::uint8_t> bytes;
@@ -200,7 +205,7 @@ class Inbound {
     std::uint64_t hash = 0;
     const policy::Rule* rule = nullptr;  // that lets it in
     std::uint8_t tcp_flags = 0;
-    bool tcp = false;
+    [[nodiscard]] bool tcp() const { return flow.protocol == wire::kProtocolTcp; }
   };
 
   /// Of what is not TCP, the ports are 0 and the protocol: then it is only the flow's name for the ledger.
@@ -218,6 +223,9 @@ class Inbound {
   void ike_one(std::size_t index, std::span<std::uint8_t> message, IpAddress dvipa);
   void raw_one(std::size_t index, const wire::Packet& packet, Time now);
   void fragment_one(std::size_t index, const wire::IpView& ip, Time now);
+  std::optional<Whole> put_together(std::size_t index, const wire::IpView& fragment, std::uint32_t context,
+                                    Time now);
+  void count_lost_fragments();
   void whole_one(std::size_t index, std::span<std::uint8_t> bytes, const wire::IpView& ip, bool checksum_missing,
                  Time now);
   void take(Item item, std::span<const std::uint8_t> from_spi);

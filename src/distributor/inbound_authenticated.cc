@@ -96,7 +96,6 @@ std::optional<Drop> Inbound::judge(const Item& item, const wire::IpView& ip, Ope
   if (flow->protocol != wire::kProtocolTcp) return std::nullopt;
   const auto tcp = wire::parse_tcp(ip.payload());
   if (!tcp) return Drop::kTruncated;
-  opened.tcp = true;
   opened.tcp_flags = tcp->flags();
   return std::nullopt;
 }
@@ -105,17 +104,11 @@ std::optional<Drop> Inbound::judge(const Item& item, const wire::IpView& ip, Ope
 // whole.
 void Inbound::join(Item& item, const wire::IpView& fragment, Time now) {
   if (!finish(item)) return drop(item.index, Drop::kLifesize);
-  const auto result = reassembler_.add(fragment, item.sa->tunnel().value(), now);
-  if (const std::uint64_t lost = reassembler_.take_lost()) parts_.drops.count(Drop::kFragmentLost, lost);
-  if (result.drop) return drop(item.index, *result.drop);
-  verdicts_[item.index].kind = Verdict::Kind::kHeld;
-  if (result.whole.empty()) return;
-  counters_.reassembled.add();
-  const auto whole = wire::parse_ip(result.whole);
-  if (!whole || whole->is_fragment()) return drop(item.index, Drop::kMalformed);
+  const auto whole = put_together(item.index, fragment, item.sa->tunnel().value(), now);
+  if (!whole) return;
   Opened opened;
-  opened.bytes = result.whole;
-  if (const auto reason = judge(item, *whole, opened, now)) return drop(item.index, *reason);
+  opened.bytes = whole->bytes;
+  if (const auto reason = judge(item, whole->ip, opened, now)) return drop(item.index, *reason);
   item.in_place = true;  // nothing came that could be forwarded as it came
   route(item, opened, now);
 }
@@ -124,8 +117,8 @@ void Inbound::join(Item& item, const wire::IpView& fragment, Time now) {
 void Inbound::route(Item& item, const Opened& opened, Time now) {
   const Dvipa* dvipa = owned(opened.flow.destination);
   if (dvipa == nullptr) return accept(item, opened, now);  // another address of this host
-  if (opened.tcp && dvipa->distributes(opened.flow.destination_port)) return route_tcp(item, opened, *dvipa, now);
-  if (!opened.tcp) {
+  if (opened.tcp() && dvipa->distributes(opened.flow.destination_port)) return route_tcp(item, opened, *dvipa, now);
+  if (!opened.tcp()) {
     const auto error = wire::parse_icmp_error(*wire::parse_ip(opened.bytes));
     const Connection* connection = error ? complained_of(*error) : nullptr;
     if (connection != nullptr && !connection->clear()) {

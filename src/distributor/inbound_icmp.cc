@@ -13,8 +13,6 @@
 namespace testudo::distributor {
 namespace {
 
-constexpr std::uint16_t kNatTraversalPort = 4500;
-
 /// What identifies a packet that we have protected.
 struct Sent {
   Spi spi{};  // none: it is none, or too little of it is there
@@ -40,7 +38,7 @@ bool is_protected(const wire::IpView& enclosed) {
   if (enclosed.protocol() == wire::kProtocolEsp || enclosed.protocol() == wire::kProtocolAh) return true;
   if (enclosed.protocol() != wire::kProtocolUdp || enclosed.payload().size() < wire::kUdpHeaderSize) return false;
   const auto& udp = *reinterpret_cast<const wire::UdpHeader*>(enclosed.payload().data());
-  return udp.source_port.host() == kNatTraversalPort;
+  return udp.source_port.host() == wire::kNatTraversalPort;
 }
 
 std::uint16_t usable_mtu(const wire::IcmpError& error) {

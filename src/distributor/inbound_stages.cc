@@ -20,14 +20,6 @@ policy::Flow flow_of(const ipsec::Peeked& peeked) {
           .destination_port = peeked.destination.port};
 }
 
-/// Whether a peek has to decrypt (note 1 of the seed's table).
-bool is_encrypted(const ipsec::Sa& sa) {
-  if (!sa.shape().has_esp()) return false;
-  if (sa.has_inner_esp()) return sa.shape().esp_iv != 0;
-  const crypto::Mode mode = crypto::mode_of(sa.suite());
-  return mode != crypto::Mode::kNull && mode != crypto::Mode::kGmac;
-}
-
 }  // namespace
 
 void Inbound::run(Time now) {
@@ -75,7 +67,7 @@ void Inbound::peek_all() {
                  .offset = item.offset,
                  .source = item.sa->remote(),
                  .destination = item.sa->local()};
-    (is_encrypted(*item.sa) ? counters_.peeked : counters_.read).add();
+    (item.sa->encrypts() ? counters_.peeked : counters_.read).add();  // note 1 of the seed's table
   }
   parts_.transforms.peek(std::span(peeks_).first(items_count_), peeked_);
   for (std::size_t i = 0; i < items_count_; ++i) {

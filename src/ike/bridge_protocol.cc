@@ -11,13 +11,13 @@
 #include "base/secret.h"
 #include "bridge.pb.h"
 #include "ike/translation.h"
+#include "wire/udp.h"
 #include "xcf/address_field.h"
 
 namespace testudo::ike {
 namespace {
 
 constexpr std::uint32_t kVersion = 2;
-constexpr std::uint16_t kIkePort = 500;
 constexpr std::uint32_t kPortMax = 65'535;
 constexpr std::size_t kErrorMax = 1000;  // bytes
 constexpr std::size_t kNameMax = 256;    // bytes
@@ -25,7 +25,7 @@ constexpr std::size_t kChildrenMax = 65'536;
 constexpr std::size_t kMarkerSize = 4;  // RFC 7296 section 2.23, RFC 3948 section 2.2
 
 /// charon adds the non-ESP marker, and expects it, when neither port is 500; path::IkeDatagram never has it.
-bool carries_marker(Endpoint a, Endpoint b) { return a.port != kIkePort && b.port != kIkePort; }
+bool carries_marker(Endpoint a, Endpoint b) { return a.port != wire::kIkePort && b.port != wire::kIkePort; }
 
 void wipe(std::string& key) { zero({reinterpret_cast<std::uint8_t*>(key.data()), key.size()}); }
 

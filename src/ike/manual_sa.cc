@@ -2,6 +2,7 @@
 #include "ike/manual_sa.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
 
@@ -54,9 +55,7 @@ std::string sequence_name(const ipsec::SaParameters& sa) {
   CHECK(HMAC(EVP_sha512(), key.bytes().data(), static_cast<int>(key.size()),
              reinterpret_cast<const unsigned char*>(kLabel), sizeof kLabel - 1, digest.data(), &size) != nullptr &&
         size == digest.size());
-  std::string name;
-  for (const std::uint8_t byte : std::span(digest).first<kNameBytes>()) name += fmt::format("{:02x}", byte);
-  return name;
+  return fmt::format("{:02x}", fmt::join(std::span(digest).first<kNameBytes>(), ""));
 }
 
 }  // namespace testudo::ike

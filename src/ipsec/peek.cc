@@ -135,11 +135,6 @@ std::optional<Text> text_of(const PeekRequest& request) {
   return text;
 }
 
-bool is_plain(crypto::Suite suite) {
-  const crypto::Mode mode = crypto::mode_of(suite);
-  return mode == crypto::Mode::kNull || mode == crypto::Mode::kGmac;
-}
-
 void understand_plain(const PeekRequest& request, const Text& text, Peeked& peeked) {
   if (!request.sa->transport()) {
     (void)understand(text.bytes, peeked);
@@ -181,7 +176,7 @@ void Transforms::look_first(std::span<const PeekRequest> requests, std::span<Pee
     const auto text = text_of(requests[i]);
     if (!text) continue;
     Sa& sa = *requests[i].sa;
-    if (text->esp == nullptr || is_plain(sa.esp_key().suite())) {
+    if (!sa.encrypts()) {
       understand_plain(requests[i], *text, peeked[i]);
     } else {
       first.add(keys_->get_for_peek(sa.esp_key()), *text, 0, kFirstLook, i);

@@ -82,6 +82,12 @@ class alignas(64) Sa {
   /// Of the outermost header.
   [[nodiscard]] crypto::Suite suite() const { return key_.suite(); }
   [[nodiscard]] bool has_inner_esp() const { return inner_ != nullptr; }
+  /// Its ESP hides what it carries: neither AH alone nor NULL and GMAC do.
+  [[nodiscard]] bool encrypts() const {
+    if (!shape_.has_esp()) return false;
+    const crypto::Mode mode = crypto::mode_of(inner_ ? inner_->key.suite() : key_.suite());
+    return mode != crypto::Mode::kNull && mode != crypto::Mode::kGmac;
+  }
   /// Everything, but empty keys and an empty tunnel name. Takes its time: not for packets.
   [[nodiscard]] SaParameters parameters() const;
 

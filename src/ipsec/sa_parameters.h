@@ -30,6 +30,7 @@ struct LifesizeLimits {
   std::uint64_t soft_bytes = 0, hard_bytes = 0;  // of inner packets
   std::uint64_t soft_packets = 0, hard_packets = 0;
   std::uint64_t soft_seconds = 0, hard_seconds = 0;  // since installation
+  friend bool operator==(const LifesizeLimits&, const LifesizeLimits&) = default;
 };
 
 /// The ESP header behind the AH header of the same packet. One SA with one sequence number space: outbound, both

@@ -3,9 +3,11 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <iterator>
 #include <optional>
 #include <string_view>
 
@@ -55,9 +57,7 @@ std::string_view authentication_name(Integrity integrity) {
 }
 
 void append_key(std::string& line, std::span<const std::uint8_t> key) {
-  if (key.empty()) return;
-  line += "0x";
-  for (const std::uint8_t byte : key) line += fmt::format("{:02x}", byte);
+  if (!key.empty()) fmt::format_to(std::back_inserter(line), "0x{:02x}", fmt::join(key, ""));
 }
 
 /// Protocol version, source, destination and SPI. A NAT may give the peer another address at any time.

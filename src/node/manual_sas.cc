@@ -8,19 +8,14 @@
 
 #include "ike/manual_sa.h"
 #include "node/static_filters.h"
+#include "sequence/sequencer.h"
 
 namespace testudo::node {
 namespace {
 
 constexpr Duration kRetry = 1s;
-constexpr std::uint64_t kLastWithoutEsn = 0xffff'ffff;
 
 bool outbound(const ipsec::SaParameters& sa) { return sa.direction == ipsec::Direction::kOutbound; }
-
-bool same_limits(const ipsec::LifesizeLimits& a, const ipsec::LifesizeLimits& b) {
-  return a.soft_bytes == b.soft_bytes && a.hard_bytes == b.hard_bytes && a.soft_packets == b.soft_packets &&
-         a.hard_packets == b.hard_packets && a.soft_seconds == b.soft_seconds && a.hard_seconds == b.hard_seconds;
-}
 
 bool same_inner(const std::optional<ipsec::InnerEsp>& a, const std::optional<ipsec::InnerEsp>& b) {
   if (a.has_value() != b.has_value()) return false;
@@ -37,7 +32,7 @@ bool same_sa(const ipsec::SaParameters& a, const ipsec::SaParameters& b) {
   return same_name(a, b) && a.mode == b.mode && a.local == b.local && a.remote == b.remote &&
          a.tunnel == b.tunnel && a.suite == b.suite && a.key.equals(b.key) && a.replay_window == b.replay_window &&
          a.esn == b.esn && same_inner(a.inner_esp, b.inner_esp) && a.dont_fragment == b.dont_fragment &&
-         a.copy_dscp == b.copy_dscp && same_limits(a.limits, b.limits);
+         a.copy_dscp == b.copy_dscp && a.limits == b.limits;
 }
 
 std::string described(const ipsec::SaParameters& sa) {
@@ -138,7 +133,7 @@ void ManualSas::opened(const std::shared_ptr<Load>& load, Sa* sa, Result<Ceiling
   if (!result) {
     load->failed = fmt::format("{}: its sequence numbers could not be had from the coupling facility: {}",
                                described(sa->parameters), result.error().message);
-  } else if (!sa->parameters.esn && result->done.value() >= kLastWithoutEsn) {
+  } else if (!sa->parameters.esn && result->done.value() >= sequence::kLastWithoutEsn) {
     load->failed = fmt::format(
         "{}: all sequence numbers of its key have been used: give it another integrity-key, "
         "and the peer too",

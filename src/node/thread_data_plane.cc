@@ -11,12 +11,11 @@
 #include "io/tun/tun_port.h"
 #include "io/udp/udp_port.h"
 #include "node/worker_config.h"
+#include "wire/udp.h"
 
 namespace testudo::node {
 namespace {
 
-constexpr std::uint16_t kIkePort = 500;
-constexpr std::uint16_t kNatTraversalPort = 4500;
 constexpr int kWorkerNice = -10;  // a worker that waits for a processor holds up the leases of a whole SA
 
 }  // namespace
@@ -85,11 +84,11 @@ Result<path::SetDvipaPorts> ThreadDataPlane::open_sockets(const io::SteeredDvipa
     return io::UdpPort::open(options);
   };
   path::SetDvipaPorts ports{.dvipa = dvipa.address, .ike = nullptr, .nat_t = nullptr};
-  auto nat_t = open(kNatTraversalPort);
+  auto nat_t = open(wire::kNatTraversalPort);
   if (!nat_t) return tl::unexpected(nat_t.error());
   ports.nat_t = std::move(*nat_t);
   if (!dvipa.owned) return ports;
-  auto ike = open(kIkePort);
+  auto ike = open(wire::kIkePort);
   if (!ike) return tl::unexpected(ike.error());
   ports.ike = std::move(*ike);
   return ports;

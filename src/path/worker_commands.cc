@@ -5,6 +5,7 @@
 
 #include "path/worker.h"
 #include "wire/esp.h"
+#include "wire/udp.h"
 
 namespace testudo::path {
 namespace {
@@ -13,8 +14,6 @@ namespace {
 constexpr int kCommandsPerTurn = 256;
 // Events that may wait when control is slow. IKE messages beyond that are dropped: IKE retransmits.
 constexpr std::size_t kUnsentMax = 4096;
-
-constexpr std::uint16_t kNatTraversalPort = 4500;
 
 }  // namespace
 
@@ -118,7 +117,7 @@ void Worker::apply(SetCeiling& command) { sequencer_.set_ceiling(command.sa, com
 void Worker::apply(SendIke& command) {
   const IkeDatagram& datagram = command.datagram;
   const DvipaPorts* ports = ports_of(datagram.local.address);
-  const bool nat_t = datagram.local.port == kNatTraversalPort;
+  const bool nat_t = datagram.local.port == wire::kNatTraversalPort;
   io::PacketPort* port = ports == nullptr ? nullptr : nat_t ? ports->nat_t.get() : ports->ike.get();
   if (port == nullptr) return drops_.count(Drop::kPortFull);
   wire::Outgoing out;

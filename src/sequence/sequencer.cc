@@ -8,7 +8,6 @@
 namespace testudo::sequence {
 namespace {
 
-constexpr std::uint64_t kLastWithoutEsn = 0xffff'ffff;         // RFC 4303 section 3.3.3: no cycling
 constexpr std::uint64_t kLastWithEsn = 0xffff'ffff'ffff'0000;  // far out of reach; sums with a count do not wrap
 
 }  // namespace

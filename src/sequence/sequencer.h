@@ -41,6 +41,9 @@
 
 namespace testudo::sequence {
 
+/// Without extended sequence numbers there are no more (RFC 4303 section 3.3.3: no cycling).
+inline constexpr std::uint64_t kLastWithoutEsn = 0xffff'ffff;
+
 struct SequencerConfig {
   Duration lease_duration = 100ms;      // the most a lost holder can block the others
   Duration skew_guard = 40us;           // jitter of the paths to a peer, and their difference

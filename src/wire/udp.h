@@ -12,6 +12,8 @@
 namespace testudo::wire {
 
 inline constexpr std::size_t kUdpHeaderSize = 8;  // bytes
+/// IKE, and IKE and ESP behind a NAT (RFC 7296 section 2, RFC 3948).
+inline constexpr std::uint16_t kIkePort = 500, kNatTraversalPort = 4500;
 
 /// As on the wire.
 struct UdpHeader {

@@ -16,7 +16,6 @@ namespace {
 constexpr std::uint32_t kIp = kEthernetHeaderSize;  // where the IP header starts
 constexpr std::uint32_t kTakeAll = 0x40000;         // bytes: more than any packet has
 constexpr std::uint32_t kLeave = 0;
-constexpr std::uint16_t kIkePort = 500, kNatTraversalPort = 4500;
 constexpr std::uint8_t kDiscoveryFirst = 133, kDiscoveryLast = 137;  // ICMPv6 types (RFC 4861 section 4)
 
 /// A conditional jump reaches 255 instructions, an unconditional one any distance: so every jump that is not to one
@@ -55,8 +54,8 @@ void leave_unless_sent_to_this_host(Program& p) {
 
 /// The destination port is loaded: the end of the program.
 void leave_ike_take_rest(Program& p) {
-  p.compare(BPF_JEQ, kIkePort, 1, 0);
-  p.compare(BPF_JEQ, kNatTraversalPort, 0, 1);
+  p.compare(BPF_JEQ, wire::kIkePort, 1, 0);
+  p.compare(BPF_JEQ, wire::kNatTraversalPort, 0, 1);
   p.end(kLeave);
   p.end(kTakeAll);
 }
@@ -153,7 +152,7 @@ bool left_to_the_kernel(std::span<const std::uint8_t> packet) {
     const auto payload = ip->payload();
     if (payload.size() < sizeof(wire::UdpHeader)) return true;  // a port cannot be told
     const std::uint16_t port = reinterpret_cast<const wire::UdpHeader*>(payload.data())->destination_port.host();
-    return port == kIkePort || port == kNatTraversalPort;
+    return port == wire::kIkePort || port == wire::kNatTraversalPort;
   }
   return ip->protocol() == wire::kProtocolIcmpv6 && ip->fragment_offset() == 0 && !ip->payload().empty() &&
          is_discovery(ip->payload()[0]);
