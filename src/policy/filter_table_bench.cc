@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "policy/filter_set.h"
+#include "policy/flow_cache.h"
 
 namespace testudo::policy {
 namespace {
@@ -77,15 +78,21 @@ void look_up(benchmark::State& state, World& w, bool all_match) {
   }
 }
 
-/// One or two rules for each peer, and the operator's. Peers in random order.
+/// One or two rules for each peer, and the operator's. How many peers those are.
+std::uint32_t add_peers(FilterSet& set, std::uint32_t filters, bool v4) {
+  add_static(set, v4);
+  const std::uint32_t each = filters * 2 / 3;
+  for (std::uint32_t n = 0, id = 1; n < each; ++n) {
+    set.put(kDvipa, filter(id++, AddressRange(peer(n, v4)), v4));
+    if (n % 2 == 0) set.put(kDvipa, filter(id++, AddressRange(peer(n, v4)), v4, 200));
+  }
+  return each;
+}
+
+/// Peers in random order.
 void peers(benchmark::State& state, bool v4) {
   World w;
-  add_static(w.set, v4);
-  const std::uint32_t each = count_of(state) * 2 / 3;
-  for (std::uint32_t n = 0, id = 1; n < each; ++n) {
-    w.set.put(kDvipa, filter(id++, AddressRange(peer(n, v4)), v4));
-    if (n % 2 == 0) w.set.put(kDvipa, filter(id++, AddressRange(peer(n, v4)), v4, 200));
-  }
+  const std::uint32_t each = add_peers(w.set, count_of(state), v4);
   for (std::size_t i = 0; i < kFlows; ++i)
     w.flows.push_back(flow(peer(static_cast<std::uint32_t>(w.random()) % each, v4), w.random, v4));
   look_up(state, w, true);
@@ -94,6 +101,36 @@ void peers_ipv4(benchmark::State& state) { peers(state, true); }
 void peers_ipv6(benchmark::State& state) { peers(state, false); }
 BENCHMARK(peers_ipv4)->Arg(100)->Arg(10'000)->Arg(100'000);
 BENCHMARK(peers_ipv6)->Arg(100)->Arg(10'000)->Arg(100'000);
+
+/// What a packet asks: its flow is one of four thousand that are on their way, each with another peer where there
+/// are enough of them.
+void packets_of_flows(benchmark::State& state, bool v4) {
+  constexpr std::uint32_t kOnTheirWay = 4096;
+  World w;
+  const std::uint32_t each = add_peers(w.set, count_of(state), v4);
+  const auto table = w.set.snapshot();
+  FlowLog log;
+  FlowCache cache({}, log);
+  const ipsec::TunnelId tunnel = w.names.intern(kTunnel);
+  std::vector<FlowKey> keys;
+  for (std::uint32_t i = 0; i < kOnTheirWay; ++i)
+    keys.push_back({flow(peer(i * (each / std::min(each, kOnTheirWay)) % each, v4), w.random, v4), tunnel,
+                    Direction::kInbound});
+  std::ranges::shuffle(keys, w.random);
+  bool dropped = false;
+  std::size_t i = 0;
+  for (auto _ : state) {
+    const FlowKey& key = keys[i++ % keys.size()];
+    dropped |=
+        cache.decide(key, {.bytes = 100}, *table, Time{}, [&] { return judge_selected(*table, key.flow, tunnel); })
+            .drop.has_value();
+  }
+  if (dropped) state.SkipWithError("dropped");
+}
+void packets_of_flows_ipv4(benchmark::State& state) { packets_of_flows(state, true); }
+void packets_of_flows_ipv6(benchmark::State& state) { packets_of_flows(state, false); }
+BENCHMARK(packets_of_flows_ipv4)->Arg(100)->Arg(10'000)->Arg(100'000);
+BENCHMARK(packets_of_flows_ipv6)->Arg(100)->Arg(10'000)->Arg(100'000);
 
 /// What one access to memory costs, in as much of it as so many rules take: no look-up can do without.
 void one_memory_access(benchmark::State& state) {
