@@ -89,6 +89,54 @@ void Sequencer::set_ceiling(SaId id, SeqNo last) {
   serve_soon(*sa);
 }
 
+void Sequencer::supply(SaId id, const Supply& supply) {
+  Sa* sa = find(id);
+  if (sa == nullptr) return;
+  CHECK(sa->parameters.supplied && supply.first >= sa->next && supply.last >= supply.first &&
+        supply.last <= sa->limit);
+  sa->next = supply.first;
+  sa->ceiling = supply.last;
+  sa->stop = supply.stop;
+  sa->supply_shared = supply.shared;
+  serve_soon(*sa);
+}
+
+void Sequencer::withdraw(SaId id, Time now, wire::FastOutbox& out) {
+  Sa* sa = find(id);
+  if (sa == nullptr) return;
+  sa->ceiling = SeqNo(sa->next.value() - 1);
+  for (Lease& lease : sa->live()) lease.next_recall = std::min(lease.next_recall, now);
+  recall_blocking(*sa, now, out);
+  serve_soon(*sa);
+}
+
+void Sequencer::exhaust(SaId id) {
+  Sa* sa = find(id);
+  if (sa == nullptr) return;
+  sa->limit = sa->ceiling = SeqNo(sa->next.value() - 1);
+  serve_soon(*sa);
+}
+
+std::uint32_t Sequencer::short_of(SaId id, Time now) const {
+  const auto found = index_.find(id);
+  if (found == index_.end()) return 0;
+  const Sa& sa = sas_[found->second];
+  if (sa.next <= sa.ceiling && now < sa.stop) return 0;
+  std::uint32_t wanted = 0;
+  for (const Requester& requester : sa.known()) wanted += requester.want;
+  return wanted;
+}
+
+std::optional<SeqNo> Sequencer::lowest_in_use(SaId id, Time now) const {
+  const auto found = index_.find(id);
+  if (found == index_.end()) return std::nullopt;
+  const Sa& sa = sas_[found->second];
+  for (const Lease& lease : sa.live()) {
+    if (!lease.returned && now < lease.ends) return lease.first;
+  }
+  return sa.next <= sa.ceiling && now < sa.stop ? std::optional(sa.next) : std::nullopt;
+}
+
 Sequencer::Sa* Sequencer::find(SaId id) {
   const auto found = index_.find(id);
   return found == index_.end() ? nullptr : &sas_[found->second];
@@ -165,6 +213,7 @@ void Sequencer::tick(Time now, wire::FastOutbox& out) {
 
 void Sequencer::serve(Sa& sa, Time now, wire::FastOutbox& out) {
   sa.forget_ended(now);
+  if (now >= sa.stop) sa.ceiling = SeqNo(sa.next.value() - 1);
   Requester* requester = sa.first_waiting();
   while (requester != nullptr) {
     if (sa.next > sa.limit) {
@@ -212,13 +261,17 @@ void Sequencer::grant(Sa& sa, Requester& requester, std::uint64_t count, Time no
   const SeqNo last(sa.next.value() + count - 1);
   CHECK(count > 0 && count <= 0xffff && last <= sa.ceiling && last <= sa.limit && sa.leases_count < kLeasesMax);
   Lease& lease = sa.leases[sa.leases_count++];
+  const Duration duration =
+      sa.stop == Time::max() ? config_.lease_duration : std::min(config_.lease_duration, sa.stop - now);
   lease = {.holder = requester.lessee,
            .id = requester.id,
            .first = sa.next,
+           .duration_us =
+               static_cast<std::uint32_t>(std::chrono::duration_cast<std::chrono::microseconds>(duration).count()),
            .count = static_cast<std::uint16_t>(count),
-           .shared = sa.shared,
+           .shared = sa.shared || sa.supply_shared,
            .next_recall = sa.shared ? now + config_.recall_after : now,
-           .ends = now + config_.lease_duration + config_.skew_guard};
+           .ends = now + duration + config_.skew_guard};
   sa.next = SeqNo(last.value() + 1);
   requester.want = 0;
   send_grant(sa, lease, out);
@@ -237,13 +290,12 @@ void Sequencer::recall_blocking(Sa& sa, Time now, wire::FastOutbox& out) {
 }
 
 void Sequencer::send_grant(const Sa& sa, const Lease& lease, wire::FastOutbox& out) const {
-  const auto duration = std::chrono::duration_cast<std::chrono::microseconds>(config_.lease_duration);
   out.append(lease.holder.node, header(sa, lease.holder, wire::FastType::kLeaseGrant),
              wire::LeaseGrant{.sa = sa.id,
                               .id = lease.id,
                               .first = lease.first,
                               .count = lease.count,
-                              .duration_us = static_cast<std::uint32_t>(duration.count()),
+                              .duration_us = lease.duration_us,
                               .shared = lease.shared});
 }
 
@@ -267,6 +319,7 @@ bool Sequencer::emit(const SequencerEvent& event) {
 }
 
 void Sequencer::emit_events(Sa& sa, Time now) {
+  if (sa.parameters.supplied) return;
   const std::uint64_t reserved = sa.ceiling.value() + 1 - sa.next.value();
   const bool low = sa.ceiling < sa.limit && reserved < config_.ceiling_step / 2;
   const bool asked = sa.ceiling_wanted > sa.ceiling && now < sa.ceiling_asked + config_.ceiling_retry;
@@ -283,8 +336,8 @@ void Sequencer::emit_events(Sa& sa, Time now) {
 
 void Sequencer::set_timer(const Sa& sa, Time now) {
   Time when = Time::max();
-  const bool reserving =
-      sa.ceiling < sa.limit && sa.ceiling.value() + 1 - sa.next.value() < config_.ceiling_step / 2;
+  const bool reserving = !sa.parameters.supplied && sa.ceiling < sa.limit &&
+                         sa.ceiling.value() + 1 - sa.next.value() < config_.ceiling_step / 2;
   if (reserving) when = sa.ceiling_asked + config_.ceiling_retry;
   if (sa.waiting() != 0 && sa.next <= sa.ceiling) {  // else only a ceiling helps
     for (const Lease& lease : sa.live()) {

@@ -64,6 +64,7 @@ struct SequencedSa {
   SeqNo first;  // never granted before: 1, or one after the ceiling found in the coupling facility
   std::uint32_t peer_window = 32;  // numbers; the peer's replay window
   bool esn = false;
+  bool supplied = false;  // its numbers come by supply(), not from the coupling facility
 };
 
 struct SequencerEvent {
@@ -96,6 +97,22 @@ class Sequencer {
   /// Numbers up to and including `last` are reserved. A value below the present one is ignored.
   void set_ceiling(SaId sa, SeqNo last);
 
+  // Of an SA that is `supplied`: this sequencer divides what another one has leased to it (host_sequencer.h).
+  struct Supply {
+    SeqNo first, last;    // above all former ones; what is left of those is skipped
+    Time stop;            // not to be sent at or after
+    bool shared = false;  // to be returned as soon as its packets have left
+  };
+  void supply(SaId sa, const Supply& supply);
+  /// Skips what is left of the supply and asks for what is out of it.
+  void withdraw(SaId sa, Time now, wire::FastOutbox& out);
+  /// There will be no more.
+  void exhaust(SaId sa);
+  /// Numbers that are waited for and not there to be granted. 0: none, or something is left of the supply.
+  [[nodiscard]] std::uint32_t short_of(SaId sa, Time now) const;
+  /// The lowest number of the supply that may still be granted or sent. Nothing: none may.
+  [[nodiscard]] std::optional<SeqNo> lowest_in_use(SaId sa, Time now) const;
+
   /// Takes a kLeaseRequest or kLeaseReturn; the caller has checked that it comes from the sender it names.
   void receive(const wire::FastMessage& message, Time now, wire::FastOutbox& out);
   /// Grants, recalls and repeats what is due.
@@ -125,6 +142,7 @@ class Sequencer {
     Lessee holder;
     std::uint64_t id = 0;
     SeqNo first;
+    std::uint32_t duration_us = 0;
     std::uint16_t count = 0;
     bool shared = false;
     bool returned = false;
@@ -143,9 +161,11 @@ class Sequencer {
     SaId id;
     bool used = false;
     SequencedSa parameters;
-    SeqNo next;     // to be granted
-    SeqNo ceiling;  // last that is reserved
-    SeqNo limit;    // last that the SA has
+    SeqNo next;               // to be granted
+    SeqNo ceiling;            // last that is reserved
+    SeqNo limit;              // last that the SA has
+    Time stop = Time::max();  // of the supply
+    bool supply_shared = false;
     bool shared = false;
     bool near_exhaustion_told = false;
     Time ceiling_asked = Time::min();  // when NeedCeiling was last emitted
