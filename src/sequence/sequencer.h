@@ -189,7 +189,7 @@ class Sequencer {
       for (std::size_t at = 0; at < sizeof(Sa); at += 64) __builtin_prefetch(bytes + at, 1);
     }
   };
-  static_assert(sizeof(Sa) == 448);
+  static_assert(sizeof(Sa) <= 512);
 
   Sa* find(SaId sa);
   std::size_t find_all(const wire::FastMessage& message, std::span<Sa*> found);
