@@ -2,6 +2,8 @@
 #include "sequence/sequencer.h"
 
 #include <algorithm>
+#include <functional>
+#include <utility>
 
 #include "base/check.h"
 
@@ -9,6 +11,8 @@ namespace testudo::sequence {
 namespace {
 
 constexpr std::uint64_t kLastWithEsn = 0xffff'ffff'ffff'0000;  // far out of reach; sums with a count do not wrap
+constexpr std::size_t kRoomsLeast = 64, kSasPerRoom = 16;
+constexpr std::size_t kEntriesMax = (wire::kFastDatagramMax - wire::kFastHeaderSize) / wire::LeaseReturn::kSize;
 
 }  // namespace
 
@@ -25,22 +29,53 @@ std::uint32_t Sequencer::Sa::waiting() const {
 }
 
 /// The lessee's entry; a new one takes the place of who was quiet longest. Null: all places are taken by who waits.
-Sequencer::Requester* Sequencer::Sa::requester(const Lessee& lessee, std::uint64_t request) {
+Sequencer::Requester* Sequencer::entry_of(Sa& sa, const Lessee& lessee, std::uint64_t request) {
   Requester* quiet = nullptr;
-  for (Requester& r : known()) {
+  for (Requester& r : sa.known()) {
     if (r.lessee == lessee) return &r;
     if (r.want == 0 && (quiet == nullptr || r.turn < quiet->turn)) quiet = &r;
   }
-  if (requesters_count < kLesseesMax) quiet = &requesters[requesters_count++];
+  if (has_place(sa, sa.requesters_count)) quiet = sa.known().data() + sa.requesters_count++;
   if (quiet != nullptr) *quiet = {.lessee = lessee, .id = request - 1};
   return quiet;
+}
+
+/// For one more than `taken` leases or requesters. Gives the SA room when it needs it.
+bool Sequencer::has_place(Sa& sa, std::size_t taken) {
+  static_assert(kLeasesMax == kLesseesMax);
+  if (sa.room == nullptr && taken == kFew) give_room(sa);
+  return taken < (sa.room == nullptr ? kFew : kLeasesMax);
+}
+
+void Sequencer::give_room(Sa& sa) {
+  if (free_rooms_.empty()) return;
+  Room* room = free_rooms_.back();
+  free_rooms_.pop_back();
+  std::ranges::copy(sa.live(), room->leases.begin());
+  std::ranges::copy(sa.known(), room->requesters.begin());
+  sa.room = room;
+}
+
+/// Once few use it, or nobody. Then only those who asked last are remembered; to the others' requests it makes no
+/// difference.
+void Sequencer::take_room_back(Sa& sa) {
+  if (sa.room == nullptr || sa.leases_count >= kFew || sa.waiting() != 0) return;
+  if (sa.leases_count != 0 && sa.requesters_count > kFew) return;
+  std::ranges::copy(sa.live(), sa.few_leases.begin());
+  const auto known = sa.known();
+  const std::size_t kept = std::min(known.size(), kFew);
+  const auto end = known.begin() + static_cast<std::ptrdiff_t>(kept);
+  std::ranges::partial_sort(known, end, std::ranges::greater{}, &Requester::turn);
+  std::copy(known.begin(), end, sa.few_requesters.begin());
+  sa.requesters_count = static_cast<std::uint8_t>(kept);
+  free_rooms_.push_back(std::exchange(sa.room, nullptr));
 }
 
 void Sequencer::Sa::forget_ended(Time now) {
   const auto all = live();
   const auto ended =
       std::remove_if(all.begin(), all.end(), [now](const Lease& lease) { return lease.ends <= now; });
-  leases_count -= static_cast<std::uint32_t>(all.end() - ended);
+  leases_count -= static_cast<std::uint8_t>(all.end() - ended);
 }
 
 Sequencer::Sequencer(NodeId self, const SequencerConfig& config) : self_(self), config_(config) {
@@ -50,6 +85,7 @@ Sequencer::Sequencer(NodeId self, const SequencerConfig& config) : self_(self), 
   index_.reserve(config.sas_max);
   timers_.reserve(config.sas_max);
   events_.reserve(2 * config.sas_max);
+  free_rooms_.reserve(config.rooms_max);
 }
 
 void Sequencer::add_sa(SaId id, const SequencedSa& parameters) {
@@ -58,6 +94,8 @@ void Sequencer::add_sa(SaId id, const SequencedSa& parameters) {
     free_.push_back(static_cast<std::uint32_t>(sas_.size()));
     sas_.emplace_back();
   }
+  if (rooms_.size() < std::min(config_.rooms_max, kRoomsLeast + sas_.size() / kSasPerRoom))
+    free_rooms_.push_back(&rooms_.emplace_back());
   const std::uint32_t index = free_.back();
   free_.pop_back();
   index_.emplace(id, index);
@@ -65,7 +103,8 @@ void Sequencer::add_sa(SaId id, const SequencedSa& parameters) {
   sa = Sa{};
   sa.id = id;
   sa.used = true;
-  sa.parameters = parameters;
+  sa.parameters = {.dvipa = parameters.dvipa, .epoch = parameters.epoch, .peer_window = parameters.peer_window};
+  sa.supplied = parameters.supplied;
   sa.next = parameters.first;
   sa.ceiling = SeqNo(parameters.first.value() - 1);
   sa.limit = SeqNo(parameters.esn ? kLastWithEsn : kLastWithoutEsn);
@@ -78,7 +117,9 @@ void Sequencer::remove_sa(SaId id) {
   const std::uint32_t index = found->second;
   index_.erase(found);
   timers_.clear(index);
-  sas_[index].used = false;
+  Sa& sa = sas_[index];
+  sa.used = false;
+  if (sa.room != nullptr) free_rooms_.push_back(std::exchange(sa.room, nullptr));
   free_.push_back(index);
 }
 
@@ -92,8 +133,7 @@ void Sequencer::set_ceiling(SaId id, SeqNo last) {
 void Sequencer::supply(SaId id, const Supply& supply) {
   Sa* sa = find(id);
   if (sa == nullptr) return;
-  CHECK(sa->parameters.supplied && supply.first >= sa->next && supply.last >= supply.first &&
-        supply.last <= sa->limit);
+  CHECK(sa->supplied && supply.first >= sa->next && supply.last >= supply.first && supply.last <= sa->limit);
   sa->next = supply.first;
   sa->ceiling = supply.last;
   sa->stop = supply.stop;
@@ -142,21 +182,34 @@ Sequencer::Sa* Sequencer::find(SaId id) {
   return found == index_.end() ? nullptr : &sas_[found->second];
 }
 
+/// Those of the message's SAs that are here, under its epoch; the others are null. Of many SAs most are in no
+/// cache: all are asked for before the first is looked at.
+std::size_t Sequencer::find_all(const wire::FastMessage& message, std::span<Sa*> found) {
+  const bool requests = message.header().type == wire::FastType::kLeaseRequest;
+  const std::size_t count = std::min(message.count(), found.size());
+  for (std::size_t i = 0; i < count; ++i) {
+    found[i] = find(requests ? message.entry<wire::LeaseRequest>(i).sa : message.entry<wire::LeaseReturn>(i).sa);
+    if (found[i] == nullptr) continue;
+    found[i]->prefetch();
+    timers_.prefetch(index_of(*found[i]));
+  }
+  return count;
+}
+
 void Sequencer::receive(const wire::FastMessage& message, Time now, wire::FastOutbox& out) {
   const wire::FastHeader& head = message.header();
+  const bool requests = head.type == wire::FastType::kLeaseRequest;
+  if (!requests && head.type != wire::FastType::kLeaseReturn) return;
   const Lessee lessee{head.sender, head.incarnation};
-  const auto current = [&](SaId id) -> Sa* {
-    Sa* sa = find(id);
-    if (sa == nullptr || sa->parameters.epoch != head.epoch || sa->parameters.dvipa != head.dvipa) return nullptr;
-    return sa;
-  };
-  for (std::size_t i = 0; i < message.count(); ++i) {
-    if (head.type == wire::FastType::kLeaseRequest) {
-      const auto request = message.entry<wire::LeaseRequest>(i);
-      if (Sa* sa = current(request.sa)) on_request(*sa, lessee, request, now, out);
-    } else if (head.type == wire::FastType::kLeaseReturn) {
-      const auto back = message.entry<wire::LeaseReturn>(i);
-      if (Sa* sa = current(back.sa)) on_return(*sa, lessee, back.id, now);
+  std::array<Sa*, kEntriesMax> found;
+  const std::size_t count = find_all(message, found);
+  for (std::size_t i = 0; i < count; ++i) {
+    Sa* sa = found[i];
+    if (sa == nullptr || sa->parameters.epoch != head.epoch || sa->parameters.dvipa != head.dvipa) continue;
+    if (requests) {
+      on_request(*sa, lessee, message.entry<wire::LeaseRequest>(i), now, out);
+    } else {
+      on_return(*sa, lessee, message.entry<wire::LeaseReturn>(i).id, now);
     }
   }
 }
@@ -164,7 +217,7 @@ void Sequencer::receive(const wire::FastMessage& message, Time now, wire::FastOu
 void Sequencer::on_request(Sa& sa, const Lessee& lessee, const wire::LeaseRequest& request, Time now,
                            wire::FastOutbox& out) {
   if (request.returned != 0) on_return(sa, lessee, request.returned, now);
-  Requester* requester = sa.requester(lessee, request.id);
+  Requester* requester = entry_of(sa, lessee, request.id);
   if (requester == nullptr || request.id < requester->id) return;
   if (request.id == requester->id) {
     sa.forget_ended(now);
@@ -219,21 +272,22 @@ void Sequencer::serve(Sa& sa, Time now, wire::FastOutbox& out) {
     if (sa.next > sa.limit) {
       send_exhausted(sa, *requester, out);
       requester->want = 0;
-    } else if (const std::uint64_t count = grantable(sa, *requester); count != 0) {
-      grant(sa, *requester, count, now, out);
+    } else if (const std::uint64_t count = grantable(sa, *requester);
+               count != 0 && has_place(sa, sa.leases_count)) {
+      grant(sa, *sa.first_waiting(), count, now, out);  // it may have moved to the SA's new room
     } else {
       break;
     }
     requester = sa.first_waiting();
   }
   if (requester != nullptr && sa.next <= sa.ceiling) recall_blocking(sa, now, out);
+  take_room_back(sa);
   emit_events(sa, now);
   set_timer(sa, now);
 }
 
 /// How many numbers who waits longest gets now; 0: must wait.
 std::uint64_t Sequencer::grantable(const Sa& sa, const Requester& requester) const {
-  if (sa.leases_count == kLeasesMax) return 0;
   const std::uint64_t reserved = sa.ceiling.value() + 1 - sa.next.value();
   return std::min(reserved, sa.shared ? grantable_shared(sa, requester) : grantable_exclusive(sa, requester));
 }
@@ -249,7 +303,7 @@ std::uint64_t Sequencer::grantable_exclusive(const Sa& sa, const Requester& requ
 std::uint64_t Sequencer::grantable_shared(const Sa& sa, const Requester& requester) const {
   const std::uint32_t window = sa.parameters.peer_window;
   const std::uint64_t span = window > config_.shared_margin ? window - config_.shared_margin : 1;
-  const std::uint64_t used = sa.leases_count == 0 ? 0 : sa.next.value() - sa.leases[0].first.value();
+  const std::uint64_t used = sa.leases_count == 0 ? 0 : sa.next.value() - sa.live()[0].first.value();
   if (used >= span) return 0;
   const std::uint64_t share = std::max<std::uint64_t>(1, span / sa.waiting());
   const std::uint64_t count = std::min<std::uint64_t>(requester.want, share);
@@ -259,8 +313,8 @@ std::uint64_t Sequencer::grantable_shared(const Sa& sa, const Requester& request
 
 void Sequencer::grant(Sa& sa, Requester& requester, std::uint64_t count, Time now, wire::FastOutbox& out) {
   const SeqNo last(sa.next.value() + count - 1);
-  CHECK(count > 0 && count <= 0xffff && last <= sa.ceiling && last <= sa.limit && sa.leases_count < kLeasesMax);
-  Lease& lease = sa.leases[sa.leases_count++];
+  CHECK(count > 0 && count <= 0xffff && last <= sa.ceiling && last <= sa.limit);
+  Lease& lease = sa.live().data()[sa.leases_count++];  // grantable() has seen to its place
   const Duration duration =
       sa.stop == Time::max() ? config_.lease_duration : std::min(config_.lease_duration, sa.stop - now);
   lease = {.holder = requester.lessee,
@@ -319,7 +373,7 @@ bool Sequencer::emit(const SequencerEvent& event) {
 }
 
 void Sequencer::emit_events(Sa& sa, Time now) {
-  if (sa.parameters.supplied) return;
+  if (sa.supplied) return;
   const std::uint64_t reserved = sa.ceiling.value() + 1 - sa.next.value();
   const bool low = sa.ceiling < sa.limit && reserved < config_.ceiling_step / 2;
   const bool asked = sa.ceiling_wanted > sa.ceiling && now < sa.ceiling_asked + config_.ceiling_retry;
@@ -336,8 +390,8 @@ void Sequencer::emit_events(Sa& sa, Time now) {
 
 void Sequencer::set_timer(const Sa& sa, Time now) {
   Time when = Time::max();
-  const bool reserving = !sa.parameters.supplied && sa.ceiling < sa.limit &&
-                         sa.ceiling.value() + 1 - sa.next.value() < config_.ceiling_step / 2;
+  const bool reserving =
+      !sa.supplied && sa.ceiling < sa.limit && sa.ceiling.value() + 1 - sa.next.value() < config_.ceiling_step / 2;
   if (reserving) when = sa.ceiling_asked + config_.ceiling_retry;
   if (sa.waiting() != 0 && sa.next <= sa.ceiling) {  // else only a ceiling helps
     for (const Lease& lease : sa.live()) {
@@ -345,6 +399,8 @@ void Sequencer::set_timer(const Sa& sa, Time now) {
       if (!lease.returned) when = std::min(when, lease.next_recall);
     }
   }
+  if (sa.room != nullptr && sa.leases_count != 0)  // then it may be given back
+    when = std::min(when, std::ranges::max(sa.live(), {}, &Lease::ends).ends);
   timers_.set(index_of(sa), when == Time::max() ? when : std::max(when, now + Duration(1)));
 }
 
