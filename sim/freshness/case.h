@@ -25,7 +25,7 @@ enum class Scheme : std::uint8_t {
 /// spread evenly) + a part that is drawn for each message, up to `spread`. Each direction is first in, first out.
 struct XcfDelay {
   Duration least = 10us, most = 50us;
-  Duration spread = 10us;
+  Duration spread = 40us;
 };
 
 /// A packet on its way to the peer: `base` + jitter, drawn for each packet; each sender is first in, first out.

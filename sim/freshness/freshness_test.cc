@@ -31,10 +31,10 @@ TEST(Freshness, AGuardThatCoversTheJitterLetsNothingBeRefused) {
 
 // The receiver does refuse: without leases it would.
 TEST(Freshness, BlocksAreRefused) {
-  const Case c{.scheme = Scheme::kBlocks, .block = 1024, .rate = 1e6, .windows = {32, 128}, .packets = kPackets};
+  const Case c{.scheme = Scheme::kBlocks, .block = 64, .rate = 1e6, .windows = {32, 1024}, .packets = kPackets};
   const Result result = run(c);
-  EXPECT_GT(result.refusals[0].refused, kPackets / 2);
-  EXPECT_GT(result.refusals[0].refused, result.refusals[1].refused);
+  EXPECT_GT(result.refusals[0].refused, kPackets / 3);
+  EXPECT_EQ(result.refusals[1].refused, 0u);
 }
 
 // What is refused without a guard was held up by the path, each packet of it.
@@ -68,7 +68,7 @@ TEST(Freshness, SharedModeComesNearItsBound) {
       const Case c{.targets = targets, .rate = 1.5e6, .burst = 44, .windows = {window}, .packets = kPackets};
       const Result result = run(c);
       EXPECT_GE(result.rate(), 0.8 * bound(c)) << targets << " targets, window " << window;
-      EXPECT_GT(result.overflowed, 0u);
+      EXPECT_LT(result.rate(), 0.8 * c.rate);  // it was offered more
     }
   }
 }

@@ -5,6 +5,7 @@
 //   sim_freshness --packets 100000 out.json   the same, repeatable to the last bit
 //   sim_freshness --one --targets 8 --rate 1e6 --burst 44 --window 128 --guard-us 20      one case, printed
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <chrono>
 #include <cstdint>
 #include <fstream>
@@ -16,6 +17,8 @@
 
 namespace testudo::freshness {
 namespace {
+
+constexpr std::uint64_t kLeastAlone = 100'000;  // packets: of fewer, the first round trips would be more than 1 %
 
 struct Options {
   std::string out;
@@ -87,7 +90,7 @@ int run_all(const Options& o) {
   const std::uint64_t packets = o.packets != 0 || o.one ? o.packets : packets_for(o.seconds, all);
   nlohmann::json cases = nlohmann::json::array();
   for (GridCase& c : all) {
-    if (packets != 0) c.what.packets = packets;
+    if (packets != 0) c.what.packets = c.what.targets > 1 ? packets : std::max(packets, kLeastAlone);
     append(cases, c.group, c.what, run(c.what));
   }
   const nlohmann::json json = {{"packets", packets}, {"cases", std::move(cases)}};
