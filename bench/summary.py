@@ -8,6 +8,8 @@ import json
 import pathlib
 import statistics
 
+import freshness
+
 SUITES = ("gcm128", "cbc128-sha256", "chacha20-poly1305")
 # (suite, direction, bytes) → least ratio. Suites that are not named have no goal.
 AGAINST_DPDK = {("gcm128", "out", 1400): 1.03, ("gcm128", "in", 1400): 1.2,
@@ -129,6 +131,8 @@ def rows(directory: pathlib.Path, names: list[str]) -> list[dict]:
             made += memory_rows(path)
         elif name == "policy_bench":
             made += filter_rows(path)
+        elif name == "freshness":
+            made += freshness.rows(json.loads(path.read_text())["cases"], row)
     return made
 
 

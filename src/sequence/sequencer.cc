@@ -80,6 +80,7 @@ void Sequencer::Sa::forget_ended(Time now) {
 
 Sequencer::Sequencer(NodeId self, const SequencerConfig& config) : self_(self), config_(config) {
   CHECK(config.exclusive_least > 0 && config.exclusive_least <= config.exclusive_most && config.ceiling_step > 1);
+  CHECK(config.shared_parts > 0);
   sas_.reserve(config.sas_max);
   free_.reserve(config.sas_max);
   index_.reserve(config.sas_max);
@@ -299,15 +300,16 @@ std::uint64_t Sequencer::grantable_exclusive(const Sa& sa, const Requester& requ
   return std::clamp(requester.want, config_.exclusive_least, config_.exclusive_most);
 }
 
-/// A fair share of the span, and no crumbs of it while more will be free soon.
+/// A fair share of the span, and no crumbs of it while more will be free soon. The span is freed in order, so that
+/// each lease in it waits for the slowest one before it: a few large ones let it move faster than many small ones.
 std::uint64_t Sequencer::grantable_shared(const Sa& sa, const Requester& requester) const {
   const std::uint32_t window = sa.parameters.peer_window;
   const std::uint64_t span = window > config_.shared_margin ? window - config_.shared_margin : 1;
   const std::uint64_t used = sa.leases_count == 0 ? 0 : sa.next.value() - sa.live()[0].first.value();
   if (used >= span) return 0;
-  const std::uint64_t share = std::max<std::uint64_t>(1, span / sa.waiting());
+  const std::uint64_t share = std::max<std::uint64_t>(1, span / std::min(sa.waiting(), config_.shared_parts));
   const std::uint64_t count = std::min<std::uint64_t>(requester.want, share);
-  const std::uint64_t least = std::min(count, std::max<std::uint64_t>(1, share / 2));
+  const std::uint64_t least = std::min(count, std::max<std::uint64_t>(1, share / config_.shared_parts));
   return span - used < least ? 0 : std::min(count, span - used);
 }
 

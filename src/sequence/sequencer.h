@@ -52,7 +52,8 @@ struct SequencerConfig {
   Duration recall_after = 1ms;          // a shared lease that blocks others for this long is asked for
   Duration recall_retry = 1ms;          // first repetition of a recall; doubles up to 16 times this
   Duration ceiling_retry = 1s;          // repetition of NeedCeiling
-  std::uint32_t shared_margin = 4;      // numbers of the peer's window that are not used
+  std::uint32_t shared_margin = 1;      // numbers of the peer's window that are not used: it may count one less
+  std::uint32_t shared_parts = 4;       // into which the span is divided at most, however many wait
   std::uint16_t exclusive_least = 32;   // numbers in an exclusive lease, however few are wanted
   std::uint16_t exclusive_most = 1024;  // numbers in an exclusive lease, however many are wanted
   std::uint64_t ceiling_step = std::uint64_t{1} << 20;  // numbers reserved at a time
