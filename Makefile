@@ -5,11 +5,13 @@ PYTHON := /usr/bin/python3
 PRESET ?= release
 FUZZ_SECONDS ?= 10
 BENCH_SECONDS ?= 420
+SCENARIO ?= protocols
+SEEDS ?= 10000
 # Folders of src/ that `make tidy` looks at: the data plane.
 TIDY ?= base wire crypto ipsec policy sequence distributor target path
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: all help setup build demo test fuzz bench lint tidy format clean
+.PHONY: all help setup build demo test sim fuzz bench lint tidy format clean
 
 all: build
 
@@ -17,6 +19,7 @@ help:
 	@echo 'make          install what is missing, build (PRESET=release|asan|tsan|fuzz)'
 	@echo 'make demo     the main job, end to end, in network namespaces on this machine (root)'
 	@echo 'make test     every test: unit, property, simulation, end to end (root)'
+	@echo 'make sim      seeds 1 to SEEDS=$(SEEDS) of the simulation, SCENARIO=$(SCENARIO) (docs/simulation.md)'
 	@echo 'make fuzz     every fuzz target with its corpus for FUZZ_SECONDS=$(FUZZ_SECONDS) each'
 	@echo 'make bench    benchmarks against DPDK and ipsec-mb, about BENCH_SECONDS=$(BENCH_SECONDS) (docs/performance.md)'
 	@echo 'make format   format the C++ sources; make lint: check format and layers'
@@ -36,6 +39,12 @@ demo: setup
 
 test: build
 	@$(PYTHON) tools/run_tests.py --preset $(PRESET) $(if $(filter command line environment,$(origin FUZZ_SECONDS)),--fuzz-seconds $(FUZZ_SECONDS))
+
+# Prints the seeds that fail, each with its transcript, and how many were well.
+sim: setup
+	@tools/build.sh $(PRESET) sim_cluster
+	@set -o pipefail; build/$(PRESET)/sim/sim_cluster --scenario $(SCENARIO) --seeds 1..$(SEEDS) --jobs "$$(nproc)" | \
+	  awk '/^seed [0-9]+: ok/ { ok++; next } { print } END { print ok + 0 " seeds are well" }'
 
 fuzz: setup
 	@$(PYTHON) tools/run_fuzz.py --seconds $(FUZZ_SECONDS)

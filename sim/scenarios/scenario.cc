@@ -7,13 +7,15 @@
 #include <cstdio>
 
 #include "sim/cluster.h"
+#include "sim/protocol/protocols.h"
 
 namespace testudo::sim {
 namespace {
 
 constexpr std::array kScenarios = {Scenario{.name = "main_job", .run = main_job},
                                    Scenario{.name = "uneven_load", .run = uneven_load},
-                                   Scenario{.name = "uneven_load_static", .run = uneven_load_static}};
+                                   Scenario{.name = "uneven_load_static", .run = uneven_load_static},
+                                   Scenario{.name = "protocols", .run = protocol::protocols}};
 
 void explain_node(SimNode& node) {
   if (!node.running() || node.counters() == nullptr) {
@@ -31,8 +33,6 @@ void explain_node(SimNode& node) {
 }
 
 }  // namespace
-
-const Cluster* running_cluster = nullptr;
 
 std::span<const Scenario> scenarios() { return kScenarios; }
 

@@ -12,10 +12,10 @@ ScenarioRun::ScenarioRun(std::uint64_t seed, std::uint64_t random_seed, const Cl
       attacker_(cluster_.time()),
       client_(cluster_.client()),
       rng_(random_seed) {
-  running_cluster = &cluster_;
+  running_transcript = &cluster_.transcript();
 }
 
-ScenarioRun::~ScenarioRun() { running_cluster = nullptr; }
+ScenarioRun::~ScenarioRun() { running_transcript = nullptr; }
 
 void ScenarioRun::attack() {
   attacker_.run_after(500us + cluster_.network().up_to(2ms), [this] {

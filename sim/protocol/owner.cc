@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "sim/protocol/owner.h"
+
+#include <algorithm>
+
+#include "distributor/forwarding.h"
+#include "ipsec/replay_window.h"
+#include "sim/protocol/host.h"
+#include "sim/protocol/world.h"
+
+namespace testudo::sim::protocol {
+namespace {
+
+using distributor::Replay;
+using distributor::ReplayLedger;
+constexpr Duration kAnnounceFirst = 2ms, kAnnounceMost = 500ms;
+
+}  // namespace
+
+Owner::Owner(World& world, Host& host, Epoch epoch)
+    : world_(world), host_(host), epoch_(epoch), sequencer_(host.id(), world.plan().sequencer) {
+  members_[host.id()] = host.life();
+}
+
+void Owner::begin() {
+  for (const Tunnel& tunnel : world_.tunnels()) add_sequenced(tunnel.outbound);
+  for (std::uint32_t i = 0; i < world_.tunnels().size(); ++i) {
+    if (world_.tunnels()[i].inbound == SaId()) {
+      world_.replace(i);  // nothing to take over yet
+    } else {
+      close(i);
+    }
+  }
+  world_.moves_dvipa_to(host_.id());
+  announce(kAnnounceFirst);
+}
+
+/// The sequencer goes on at the ceiling that the facility held when it gave the ownership.
+void Owner::add_sequenced(SaId sa) {
+  const std::uint64_t ceiling = world_.ceiling_at_takeover(sa).value();
+  sequencer_.add_sa(sa, {.dvipa = kDvipa,
+                         .epoch = epoch_,
+                         .first = SeqNo(std::max(world_.plan().outbound_first, ceiling + 1)),
+                         .peer_window = world_.plan().peer_window,
+                         .esn = world_.plan().esn});
+}
+
+void Owner::close(std::uint32_t tunnel) {
+  const SaId sa = world_.tunnels()[tunnel].inbound;
+  world_.tell(host_.name(), "closes SA {}", sa.value());
+  world_.judge().receives(sa, epoch_, false);
+  world_.replace(tunnel);
+}
+
+void Owner::add_inbound(std::uint32_t tunnel) {
+  const SaId sa = world_.tunnels()[tunnel].inbound;
+  ledgers_.emplace(sa, ReplayLedger(world_.plan().our_window, {.size = world_.plan().ledger}));
+  world_.judge().receives(sa, epoch_, true);
+}
+
+/// Tells everybody who has not joined. Repeated ever more rarely: who comes later asks.
+void Owner::announce(Duration again) {
+  for (NodeId node : world_.nodes()) {
+    if (members_.contains(node)) continue;
+    world_.send(host_.id(), node,
+                [epoch = epoch_, owner = host_.id()](Host& host) { host.hears_of(epoch, owner); });
+  }
+  if (again > kAnnounceMost) return;
+  world_.after(again, [&world = world_, id = host_.id(), epoch = epoch_, again] {
+    world.host(id).input([&world, id, epoch, again] {
+      if (Owner* owner = world.owner_role(id, epoch)) owner->announce(again * 2);
+    });
+  });
+}
+
+// ---- targets ----
+
+void Owner::on_join(NodeId node, std::uint32_t life) {
+  const auto known = members_.find(node);
+  if (known != members_.end() && known->second > life) return;  // a late one
+  if (known != members_.end() && known->second < life) member_gone(node);
+  members_[node] = life;
+  world_.send(host_.id(), node, [epoch = epoch_, life](Host& host) { host.welcomed(epoch, life); });
+}
+
+void Owner::on_gone(NodeId node, std::uint32_t life) {
+  const auto known = members_.find(node);
+  if (known != members_.end() && known->second == life) member_gone(node);
+}
+
+void Owner::member_gone(NodeId node) {
+  world_.tell(host_.name(), "host {} is gone", node.value());
+  members_.erase(node);
+  for (auto& [sa, ledger] : ledgers_) ledger.node_died(node);
+  for (auto& [flow, target] : connections_) {
+    if (target == node) target = choose();
+  }
+}
+
+NodeId Owner::choose() {
+  auto member = members_.begin();
+  std::advance(member, world_.random(members_.size()));
+  return member->first;
+}
+
+void Owner::reassign() {
+  if (connections_.empty()) return;
+  auto connection = connections_.begin();
+  std::advance(connection, world_.random(connections_.size()));
+  connection->second = choose();
+}
+
+// ---- inbound: as distributor/inbound_stages.cc and inbound_authenticated.cc ----
+
+bool Owner::is_connection(const EspPacket& packet) const { return packet.flow < world_.plan().flows; }
+
+void Owner::on_packet(const EspPacket& packet) {
+  const auto found = ledgers_.find(packet.sa);
+  if (found == ledgers_.end()) return;  // unknown, or closed
+  ReplayLedger& ledger = found->second;
+  const std::uint32_t window = std::max(world_.plan().ledger / 2, 2 * world_.plan().our_window);
+  const SeqNo number =
+      world_.plan().esn ? ipsec::infer_sequence(ledger.top(), window, packet.low) : SeqNo(packet.low);
+  const auto connection = connections_.find({packet.tunnel, packet.flow});
+  if (connection == connections_.end() || connection->second == host_.id()) {
+    return authenticate(packet, number, ledger);
+  }
+  switch (ledger.check(number, connection->second, hash(packet))) {
+    case Replay::kForward:
+      return forward(packet, number, connection->second, ledger);
+    case Replay::kAuthenticateFirst:
+      return authenticate(packet, number, ledger);
+    case Replay::kReplay:
+    case Replay::kTooOld:
+      return;
+  }
+}
+
+void Owner::authenticate(const EspPacket& packet, SeqNo number, ReplayLedger& ledger) {
+  const Replay before = ledger.check(number, host_.id(), hash(packet));
+  if (before == Replay::kReplay || before == Replay::kTooOld) return;
+  if (!packet.authentic(number)) return;
+  if (ledger.authenticated(number, hash(packet)) == Replay::kForward) route(packet, number, ledger);
+}
+
+void Owner::route(const EspPacket& packet, SeqNo number, ReplayLedger& ledger) {
+  if (is_connection(packet)) {
+    const NodeId target = connections_.try_emplace({packet.tunnel, packet.flow}, choose()).first->second;
+    if (target != host_.id()) return forward(packet, number, target, ledger);
+  }
+  ledger.seen_by_owner(number);
+  world_.accepted(packet, number, host_, epoch_);
+}
+
+void Owner::forward(const EspPacket& packet, SeqNo number, NodeId target, ReplayLedger& ledger) {
+  ledger.forwarded(number, target, hash(packet));
+  const std::uint32_t key = distributor::ForwardKey::of(epoch_, 0).field;
+  const auto high = static_cast<std::uint32_t>(number.value() >> 32);
+  world_.send(host_.id(), target,
+              [from = host_.id(), key, high, packet](Host& host) { host.on_forward(from, key, high, packet); });
+}
+
+void Owner::on_fast(const wire::FastMessage& message) {
+  const wire::FastHeader& header = message.header();
+  if (header.type != wire::FastType::kReplayCommit) {
+    return sequencer_.receive(message, host_.clock(), host_.outbox());
+  }
+  if (header.epoch != epoch_) return;
+  for (std::size_t i = 0; i < message.count(); ++i) {
+    const auto report = message.entry<wire::ReplayCommit>(i);
+    const auto ledger = ledgers_.find(report.sa);
+    if (ledger != ledgers_.end()) ledger->second.commit(header.sender, report);
+  }
+}
+
+// ---- outbound ----
+
+void Owner::turn() {
+  sequencer_.tick(host_.clock(), host_.outbox());
+  for (const sequence::SequencerEvent& event : sequencer_.events()) {
+    if (event.kind != sequence::SequencerEvent::Kind::kNeedCeiling) continue;
+    world_.reserve(host_, epoch_, event.sa, event.last,
+                   [this, event] { sequencer_.set_ceiling(event.sa, event.last); });
+  }
+  sequencer_.clear_events();
+}
+
+}  // namespace testudo::sim::protocol
