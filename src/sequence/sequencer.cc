@@ -11,6 +11,11 @@ namespace testudo::sequence {
 namespace {
 
 constexpr std::uint64_t kLastWithEsn = 0xffff'ffff'ffff'0000;  // far out of reach; sums with a count do not wrap
+
+/// For differences only: it wraps.
+std::uint32_t milliseconds(Time t) {
+  return static_cast<std::uint32_t>(t.time_since_epoch() / std::chrono::milliseconds(1));
+}
 constexpr std::size_t kRoomsLeast = 64, kSasPerRoom = 16;
 constexpr std::size_t kEntriesMax = (wire::kFastDatagramMax - wire::kFastHeaderSize) / wire::LeaseReturn::kSize;
 
@@ -22,6 +27,14 @@ Sequencer::Requester* Sequencer::Sa::first_waiting() {
     if (r.want != 0 && (first == nullptr || r.turn < first->turn)) first = &r;
   }
   return first;
+}
+
+void Sequencer::Sa::forget_silent(std::uint32_t heard_least) {
+  for (Requester& r : known()) {
+    if (r.want == 0 || static_cast<std::int32_t>(r.heard - heard_least) >= 0) continue;
+    r.want = 0;
+    --r.id;  // should it be repeated after all, it is as good as a new one
+  }
 }
 
 std::uint32_t Sequencer::Sa::waiting() const {
@@ -220,6 +233,7 @@ void Sequencer::on_request(Sa& sa, const Lessee& lessee, const wire::LeaseReques
   if (request.returned != 0) on_return(sa, lessee, request.returned, now);
   Requester* requester = entry_of(sa, lessee, request.id);
   if (requester == nullptr || request.id < requester->id) return;
+  requester->heard = milliseconds(now);
   if (request.id == requester->id) {
     sa.forget_ended(now);
     return on_repetition(sa, *requester, out);
@@ -268,6 +282,7 @@ void Sequencer::tick(Time now, wire::FastOutbox& out) {
 void Sequencer::serve(Sa& sa, Time now, wire::FastOutbox& out) {
   sa.forget_ended(now);
   if (now >= sa.stop) sa.ceiling = SeqNo(sa.next.value() - 1);
+  sa.forget_silent(milliseconds(now - config_.request_life));
   Requester* requester = sa.first_waiting();
   while (requester != nullptr) {
     if (sa.next > sa.limit) {

@@ -51,6 +51,7 @@ struct SequencerConfig {
   Duration sharing_time = 100ms;        // two requesters within this time share; one alone for it is exclusive
   Duration recall_after = 1ms;          // a shared lease that blocks others for this long is asked for
   Duration recall_retry = 1ms;          // first repetition of a recall; doubles up to 16 times this
+  Duration request_life = 50ms;         // a request that is not repeated for so long is void: who asked is gone
   Duration ceiling_retry = 1s;          // repetition of NeedCeiling
   std::uint32_t shared_margin = 1;      // numbers of the peer's window that are not used: it may count one less
   std::uint32_t shared_parts = 4;       // into which the span is divided at most, however many wait
@@ -157,9 +158,10 @@ class Sequencer {
   /// A lessee of one SA and its newest request.
   struct Requester {
     Lessee lessee;
-    std::uint64_t id = 0;    // newest seen
-    std::uint16_t want = 0;  // not 0: waiting
-    std::uint64_t turn = 0;  // order of arrival; who waits longest is first
+    std::uint64_t id = 0;     // newest seen
+    std::uint16_t want = 0;   // not 0: waiting
+    std::uint32_t heard = 0;  // when it last asked, in milliseconds
+    std::uint64_t turn = 0;   // order of arrival; who waits longest is first
   };
   /// Of an SA that more than a few targets use at the same time.
   struct Room {
@@ -204,6 +206,8 @@ class Sequencer {
     }
     [[nodiscard]] std::span<const Requester> known() const { return const_cast<Sa*>(this)->known(); }
     [[nodiscard]] Requester* first_waiting();
+    /// Nobody waits any more whose request is older.
+    void forget_silent(std::uint32_t heard_least);
     [[nodiscard]] std::uint32_t waiting() const;
     void forget_ended(Time now);
     void prefetch() const {
