@@ -117,6 +117,7 @@ class KernelSa:
     keys: dict[str, bytes]     # by line: enc, aead, auth-trunc
     esn: bool
     udp: bool
+    replay_window: int         # packets
 
     @property
     def ip_version(self) -> int:
@@ -139,10 +140,11 @@ def parse_xfrm_states(text: str) -> list[KernelSa]:
 def _parse(block: str) -> KernelSa:
     source, destination = re.match(r"src (\S+) dst (\S+)", block).groups()
     protocol, spi, mode = re.search(r"proto (\w+) spi (0x[0-9a-f]+) reqid \S+ mode (\w+)", block).groups()
-    flags = re.search(r"replay-window \d+(?: seq \S+)?(?: flag(.*))?", block)
+    flags = re.search(r"replay-window (?P<window>\d+)(?: seq \S+)?(?: flag(?P<flags>.*))?", block)
     algorithms, keys = [], {}
     for line, name, key, icv in re.findall(r"^\t(enc|aead|auth|auth-trunc) (\S+) (?:0x)?([0-9a-f]*)(?: (\d+))?", block, re.M):
         keys[line] = bytes.fromhex(key)
         algorithms.append((line, name, 4 * len(key), int(icv or 0)))
     return KernelSa(source, destination, protocol, int(spi, 16), mode, tuple(sorted(algorithms)), keys,
-                    "esn" in (flags[1] or "") if flags else False, "encap type espinudp" in block)
+                    "esn" in (flags["flags"] or "") if flags else False, "encap type espinudp" in block,
+                    int(flags["window"]) if flags else 0)

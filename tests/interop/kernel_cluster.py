@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """A cluster whose client is not a namespace but a guest with a Linux kernel of its own.
 
-     guest .10 ── tap ──┬── lan 192.0.2.0/24 ──┬────────┬──────┐
-      (QEMU)            │    2001:db8::/64   owner .1  t1 .11 t2 .12
-                                               │        │      │
-                                         xcf 10.77.0.0/24 ─────┴── etcd .100
+     guest .10 ── tap ──┬── lan 192.0.2.0/24 ──┬────────┬─────────┐
+      (QEMU)            │    2001:db8::/64   owner .1  t1 .11 … t4 .14
+                                               │        │         │
+                                         xcf 10.77.0.0/24 ────────┴── etcd .100
 
 The DVIPAs, 192.0.2.100 and 2001:db8::100, are reached through IPsec only. Those of IPv6 there are when a case needs them.
 """
@@ -37,8 +37,8 @@ _CURL = "curl -sS --noproxy '*' -m 60"
 
 @dataclass
 class KernelCluster(Quickstart):
-    members = {"owner": 1, "t1": 11, "t2": 12}
-    targets = ("t1", "t2")
+    members = {"owner": 1, "t1": 11, "t2": 12, "t3": 13, "t4": 14}
+    targets = ("t1", "t2", "t3", "t4")
     dvipas = tuple(DVIPAS[family] for family in FAMILIES)
 
     guest: Guest | None = None
@@ -145,6 +145,12 @@ class KernelCluster(Quickstart):
         """Fetches the file. Returns its checksum as the guest has received it."""
         done = self.guest.script(f"set -o pipefail; {_CURL} {self.url}/5mb | sha256sum", check=False)
         return done.stdout.split()[0] if done.returncode == 0 else f"failed: {done.stderr}"
+
+    def download_at_once(self, count: int) -> list[str]:
+        """Fetches the file over so many connections at the same time. Returns a checksum for each."""
+        done = self.guest.script(f"for i in $(seq {count}); do ({_CURL} {self.url}/5mb | sha256sum >/tmp/at-once.$i) & done;"
+                                 f" wait; cat /tmp/at-once.*; rm /tmp/at-once.*", seconds=120)
+        return [line.split()[0] for line in done.stdout.splitlines()]
 
     def upload(self) -> str:
         """Sends the same file. Returns its checksum as a target has received it."""

@@ -8,8 +8,9 @@ import wireshark
 from cases import CASES, Case, KernelSa
 from kernel_cluster import FILE_BYTES, KernelCluster
 from lab import wait
-from lab.capture import Capture
+from lab.capture import Capture, read_esp
 from lab.observe import Tally
+from lab.replay_judge import judge_each
 
 
 # Not a disagreement with the kernel: a sender that gets no processor for longer than a lease lives never sends late what
@@ -57,6 +58,24 @@ def understood_by_wireshark(capture: Capture, states: list[KernelSa]) -> None:
     assert [packet for packet in packets if packet.wrong] == []
     for state in states:
         assert sum(packet.tcp_bytes for packet in packets if packet.spi == state.spi) >= FILE_BYTES
+
+
+def test_hosts_that_send_at_once_stay_in_a_small_window(kernel_cluster):
+    """Four targets send on one SA to a kernel with a replay window of 32. It refuses nothing."""
+    with nothing_refused(kernel_cluster):
+        kernel_cluster.negotiate(Case("aes128gcm16"))
+        inbound = {state.spi: state for state in kernel_cluster.kernel_sas() if state.source == kernel_cluster.dvipa}
+        assert [state.replay_window for state in inbound.values()] == [32]
+        with kernel_cluster.capture("at-once.pcap") as capture:
+            assert kernel_cluster.download_at_once(8) == 8 * [kernel_cluster.file_sha256]
+    packets = [packet for packet in read_esp(capture.path) if packet.spi in inbound]
+    assert len({packet.source_mac for packet in packets}) == len(kernel_cluster.targets)
+    [verdict] = judge_each(((packet.spi, packet.sequence) for packet in packets), 32).values()
+    assert verdict.packets > 8 * FILE_BYTES / 1500
+    assert (verdict.duplicates, verdict.refused) == (0, 0), f"{verdict}"
+    # They did send at once: the numbers came from one host after the other, in small pieces.
+    changes = sum(before.source_mac != after.source_mac for before, after in zip(packets, packets[1:]))
+    assert changes > 100, f"{changes} changes of the sender in {verdict}"
 
 
 def test_rekeys_lose_nothing(kernel_cluster):
