@@ -25,6 +25,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/container/flat_hash_set.h"
 #include "base/address.h"
 #include "base/result.h"
 #include "base/rng.h"
@@ -138,7 +139,7 @@ class Installation {
     std::vector<xcf::v1::Filter> filters;  // that are still to be sent, the last one first
   };
   struct Member {
-    std::set<SaId> holds;
+    absl::flat_hash_set<SaId> holds;  // look-up only: its order never matters
     std::map<std::uint64_t, Sent> unacknowledged;  // by Install number
     std::optional<Everything> everything;          // comes before what waits
     std::deque<Waiting> waiting;

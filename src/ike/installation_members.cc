@@ -10,9 +10,9 @@
 namespace testudo::ike {
 namespace {
 
-// Together 1 MiB on a link whose queue takes 8 MiB and 1024 messages (xcf/grpc/grpc_bus.h).
+// Together half a MiB on a link whose queue takes 8 MiB and 1024 messages (xcf/grpc/grpc_bus.h).
 constexpr std::size_t kAhead = 16;                            // Installs that are not acknowledged
-constexpr std::size_t kInstallBytes = std::size_t{64} << 10;  // of an Install to which something more is added
+constexpr std::size_t kInstallBytes = std::size_t{32} << 10;  // of an Install to which something more is added
 // A member that has fallen so far behind is sent everything anew: that takes no memory here.
 constexpr std::size_t kWaitingMax = 4096;
 constexpr std::size_t kUnacknowledgedMax = 65'536;
