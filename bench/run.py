@@ -28,6 +28,12 @@ ELSEWHERE = {"freshness": "sim/freshness/sim_freshness"}  # not in bench/; these
 GOOGLE_BENCHMARK = {"esp", "owner"}
 FOLDERS_SHARE = 0.15
 
+# Leases, replay protection, and the way of SAs to the targets. The last two take some ten seconds each.
+PEERS |= {"ledger": 0.02, "install": 0.0, "lease_rtt": 0.0}
+GOOGLE_BENCHMARK |= {"ledger"}
+# Of processes of the product, in the lab: a script and what it needs. About half a minute.
+SCRIPTS = {"sa_install": ("bench/sa_install.py", ["testudo", "strongswan-kernel-testudo"])}
+
 
 def programs(build: pathlib.Path) -> dict[str, pathlib.Path]:
     """The benchmarks against peers, then those that stand beside the code: src/FOLDER/*_bench.cc."""
@@ -35,7 +41,7 @@ def programs(build: pathlib.Path) -> dict[str, pathlib.Path]:
              if name in ELSEWHERE or (ROOT / f"bench/{name}_main.cc").exists()}
     for folder in sorted({path.relative_to(ROOT / "src").parts[0] for path in ROOT.glob("src/*/**/*_bench.cc")}):
         found[f"{folder}_bench"] = build / f"src/{folder}/{folder}_bench"
-    return found
+    return found | {name: ROOT / script for name, (script, _) in SCRIPTS.items()}
 
 
 def pinned(command: list[str]) -> list[str]:
@@ -47,7 +53,9 @@ def pinned(command: list[str]) -> list[str]:
 def run(name: str, program: pathlib.Path, seconds: float) -> bool:
     """One program; its JSON goes to OUT/NAME.json."""
     command, target = [str(program)], OUT / f"{name}.json"
-    if name in GOOGLE_BENCHMARK or name not in PEERS:
+    if name in SCRIPTS:
+        command = ["/usr/bin/python3", str(program), str(target)]
+    elif name in GOOGLE_BENCHMARK or name not in PEERS:
         listed = subprocess.run([*command, "--benchmark_list_tests"], capture_output=True, text=True, check=False)
         cases = max(1, len(listed.stdout.splitlines()))
         # Preparing the packets of a turn takes about twice the time of the turn.
@@ -61,8 +69,8 @@ def run(name: str, program: pathlib.Path, seconds: float) -> bool:
         command.append(str(target))
     print(f"bench: {name}", flush=True)
     with (OUT / f"{name}.log").open("w") as log:
-        done = subprocess.run(pinned(command), stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
-                              check=False)
+        done = subprocess.run(command if name in SCRIPTS else pinned(command), stdout=log, stderr=subprocess.STDOUT,
+                              stdin=subprocess.DEVNULL, check=False)
     if done.returncode == 0:
         return True
     print(f"bench: error: {name} failed (status {done.returncode}); see {OUT / name}.log", file=sys.stderr)
@@ -92,12 +100,12 @@ def main() -> int:
     chosen = programs(ROOT / "build" / options.preset)
     if options.only:
         chosen = {name: path for name, path in chosen.items() if name in options.only.split(",")}
-    built = subprocess.run([ROOT / "tools/build.sh", options.preset, *(path.name for path in chosen.values())],
-                           check=False)
+    targets = [target for name, path in chosen.items() for target in SCRIPTS.get(name, ("", [path.name]))[1]]
+    built = subprocess.run([ROOT / "tools/build.sh", options.preset, *targets], check=False)
     if built.returncode != 0:
         return 1
     about = machine()
-    folders = max(1, sum(name not in PEERS for name in chosen))
+    folders = max(1, sum(name not in PEERS and name not in SCRIPTS for name in chosen))
     failed = []
     for name, program in chosen.items():
         share = PEERS.get(name, FOLDERS_SHARE / folders)

@@ -36,7 +36,8 @@ def medians(path: pathlib.Path) -> dict[str, float]:
             continue
         if one.get("error_occurred"):
             raise SystemExit(f"bench: error: {one['name']}: {one['error_message']}")
-        values.setdefault(one["run_name"].removesuffix("/manual_time"), []).append(one["ns"])
+        if "ns" in one:
+            values.setdefault(one["run_name"].removesuffix("/manual_time"), []).append(one["ns"])
     return {name: statistics.median(all_of_it) for name, all_of_it in values.items()}
 
 
@@ -119,6 +120,75 @@ def filter_rows(path: pathlib.Path) -> list[dict]:
     return made
 
 
+# Million requests a second that one core answers.
+SEQUENCER_LEAST = 1.0
+SEQUENCER_CASES = {"alone_exclusive": "exclusive", "alone_shared": "shared by two",
+                   "alone_shared_returns": "shared by two, returns in datagrams of their own"}
+
+
+def sequencer_rows(ns: dict[str, float]) -> list[dict]:
+    """Each request in a datagram of its own."""
+    made = []
+    for case, label in SEQUENCER_CASES.items():
+        for sas in (1_000, 100_000):
+            if f"{case}/{sas}" in ns:
+                rate = 1e3 / ns[f"{case}/{sas}"]
+                made.append(row(f"sequencer, {sas:,} SAs, {label}", rate, "M requests/s",
+                                goal=SEQUENCER_LEAST if sas == 100_000 else None))
+    return made
+
+
+LEDGER_NS_MOST = 15
+
+
+def ledger_rows(ns: dict[str, float]) -> list[dict]:
+    made = []
+    for window in (32, 128):
+        for sas in (1, 1_000, 100_000):
+            case = f"{window}/{sas}"
+            name = f"replay ledger, {sas:,} SA, window {window}"
+            made.append(row(name, ns[f"both/{case}"], "ns/packet", "of it forwarding", ns[f"forward/{case}"],
+                            None, LEDGER_NS_MOST, most=True))
+    return made
+
+
+INSTALL_SECONDS_MOST = 2
+
+
+def install_rows(path: pathlib.Path) -> list[dict]:
+    """The owner's time for the caches, without what it does for its own, and one target's behind it."""
+    made = []
+    for how, use in json.loads(path.read_text()).items():
+        name = f"{use['sas']:,} SAs into {use['targets']} shadow caches, {how}"
+        owner = use["owner_seconds"] - use["alone_seconds"]
+        made.append(row(name, owner + use["target_seconds"], "s", "of it the owner", owner,
+                        goal=INSTALL_SECONDS_MOST, most=True))
+        if use["alone_seconds"]:
+            made.append(row(f"{use['sas']:,} SAs into the owner's own cache", use["alone_seconds"], "s"))
+        made.append(row(f"{name}: to each cache", use["bytes_per_sa"], "bytes/SA"))
+        made.append(row(f"{name}: memory of each cache", use["target_resident"] / use["sas"], "bytes/SA"))
+        made.append(row(f"{name}: memory of the owner", use["owner_resident"] / use["sas"], "bytes/SA"))
+    return made
+
+
+SA_INSTALL_MS_MOST = 5
+
+
+def sa_install_rows(path: pathlib.Path) -> list[dict]:
+    times = json.loads(path.read_text())
+    name = f"an SA of charon's into {times['members']} shadow caches, between processes"
+    return [row(f"{name}, {share}", times[share], "ms", "a byte there and back over TCP", times["round_trip"][share],
+                goal=SA_INSTALL_MS_MOST if share == "p99" else None, most=True) for share in ("p50", "p99")]
+
+
+def lease_rtt_rows(path: pathlib.Path) -> list[dict]:
+    made = []
+    for how, times in json.loads(path.read_text()).items():
+        for share in ("p50", "p99"):
+            made.append(row(f"lease over UDP, both ends {how}, {share}", times[f"{share}_us"], "us"))
+    return made
+
+
 def rows(directory: pathlib.Path, names: list[str]) -> list[dict]:
     made = []
     for name in names:
@@ -129,6 +199,16 @@ def rows(directory: pathlib.Path, names: list[str]) -> list[dict]:
             made += owner_rows(medians(path))
         elif name == "memory":
             made += memory_rows(path)
+        elif name == "sequence_bench":
+            made += sequencer_rows(medians(path))
+        elif name == "ledger":
+            made += ledger_rows(medians(path))
+        elif name == "install":
+            made += install_rows(path)
+        elif name == "sa_install":
+            made += sa_install_rows(path)
+        elif name == "lease_rtt":
+            made += lease_rtt_rows(path)
         elif name == "policy_bench":
             made += filter_rows(path)
         elif name == "freshness":

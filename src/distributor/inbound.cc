@@ -15,6 +15,8 @@ namespace {
 
 static_assert(wire::kBurst <= crypto::kBurstMax);
 
+constexpr std::size_t kReportsMax = (wire::kFastDatagramMax - wire::kFastHeaderSize) / wire::ReplayCommit::kSize;
+
 /// Its fragments come to the kernel's sockets as well, which put them together by themselves.
 bool is_of_sockets(const wire::IpView& ip) {
   const auto udp = ip.protocol() == wire::kProtocolUdp ? wire::parse_udp(ip.payload()) : std::nullopt;
@@ -97,11 +99,24 @@ void Inbound::commit(const wire::FastMessage& message) {
   CHECK(header.type == wire::FastType::kReplayCommit);
   const Dvipa* dvipa = find_owned(header.dvipa);
   if (dvipa == nullptr || dvipa->epoch != header.epoch) return parts_.drops.count(Drop::kStaleEpoch);
-  for (std::size_t i = 0; i < message.count(); ++i) {
-    const auto report = message.entry<wire::ReplayCommit>(i);
-    const auto state = states_.find(report.sa);
-    if (state == states_.end() || state->second->local != dvipa->address) continue;
-    state->second->ledger.commit(header.sender, report);
+  // A report is about many SAs, most of which are in no cache: each stage asks for what the next one reads.
+  std::array<SaState*, kReportsMax> states;
+  const std::size_t count = std::min(message.count(), states.size());
+  for (std::size_t i = 0; i < count; ++i) states_.prefetch(message.entry<wire::ReplayCommit>(i).sa);
+  for (std::size_t i = 0; i < count; ++i) {
+    const auto found = states_.find(message.entry<wire::ReplayCommit>(i).sa);
+    states[i] = found == states_.end() ? nullptr : found->second.get();
+    __builtin_prefetch(states[i]);
+  }
+  for (std::size_t i = 0; i < count; ++i) {
+    if (states[i] == nullptr) continue;
+    const SeqNo base = message.entry<wire::ReplayCommit>(i).base;
+    states[i]->ledger.prefetch(base);
+    states[i]->ledger.prefetch(SeqNo(base.value() + states[i]->window));  // numbers that come into the window
+  }
+  for (std::size_t i = 0; i < count; ++i) {
+    if (states[i] == nullptr || states[i]->local != dvipa->address) continue;
+    states[i]->ledger.commit(header.sender, message.entry<wire::ReplayCommit>(i));
   }
 }
 

@@ -15,7 +15,6 @@ namespace testudo::ike {
 namespace {
 
 constexpr std::uint32_t kSpiMin = 256;  // RFC 4303 section 2.1
-constexpr std::size_t kUnacknowledgedMax = 65'536;
 
 /// What makes two filters rivals: where and what they match.
 std::string key_of(const xcf::v1::Filter& filter) {
@@ -36,7 +35,7 @@ bool same_effect(const xcf::v1::Filter& a, const xcf::v1::Filter& b) {
 Installation::Installation(IpAddress dvipa, Epoch epoch, Rng& rng) : dvipa_(dvipa), epoch_(epoch), rng_(rng) {}
 
 Installation::~Installation() {
-  for (Outgoing& outgoing : outgoing_) scrub(outgoing.message);
+  for (auto& [node, member] : members_) begin_anew(member);
 }
 
 // ---- SAs ----
@@ -290,97 +289,6 @@ void Installation::daemon_restarted() {
   for (auto& [key, stack] : filters_) {
     for (FilterUse& use : stack) use.orphaned = use.owned == 0 && !use.filter.tunnel().empty();
   }
-}
-
-// ---- members ----
-
-xcf::v1::Install Installation::begin() {
-  xcf::v1::Install install;
-  install.set_number(next_number_++);
-  install.set_dvipa(dvipa_.to_bytes());
-  install.set_epoch(epoch_.value());
-  return install;
-}
-
-void Installation::note_sent(Member& member, const xcf::v1::Install& message) {
-  Sent sent{.sas = {}, .replace_all = message.replace_all()};
-  for (const xcf::v1::Sa& sa : message.sas()) sent.sas.emplace_back(sa.id());
-  if (member.unacknowledged.size() == kUnacknowledgedMax)
-    member.unacknowledged.erase(member.unacknowledged.begin());
-  member.unacknowledged.emplace(message.number(), std::move(sent));
-}
-
-void Installation::queue_to(const std::string& node, Member& member, const xcf::v1::Install& change) {
-  note_sent(member, change);
-  outgoing_.push_back({node, change});
-}
-
-void Installation::queue(const xcf::v1::Install& change) {
-  for (auto& [node, member] : members_) queue_to(node, member, change);
-}
-
-void Installation::member_up(const std::string& node) {
-  member_down(node);
-  xcf::v1::Install all = begin();
-  all.set_replace_all(true);
-  for (const auto& [id, sa] : sas_) *all.add_sas() = sa_to_message(sa);
-  for (const xcf::v1::Filter& filter : filters()) *all.add_filters() = filter;
-  queue_to(node, members_[node], all);
-  scrub(all);
-}
-
-void Installation::member_down(const std::string& node) {
-  members_.erase(node);
-  std::erase_if(outgoing_, [&](Outgoing& outgoing) {
-    if (outgoing.node != node) return false;
-    scrub(outgoing.message);
-    return true;
-  });
-}
-
-std::optional<std::string> Installation::acknowledged(const std::string& node, const xcf::v1::Ack& ack) {
-  const auto member = members_.find(node);
-  if (member == members_.end() || ack.epoch() != epoch_.value() || xcf::address_of(ack.dvipa()) != dvipa_)
-    return std::nullopt;
-  const auto sent = member->second.unacknowledged.extract(ack.number());
-  if (sent.empty()) return std::nullopt;
-  if (!ack.refused().empty()) return ack.refused();
-  if (sent.mapped().replace_all) member->second.holds.clear();
-  for (const SaId id : sent.mapped().sas) {
-    if (sas_.contains(id)) member->second.holds.insert(id);  // else deleted meanwhile
-  }
-  return std::nullopt;
-}
-
-std::optional<xcf::v1::Install> Installation::answer(const std::string& node, const xcf::v1::Pull& pull) {
-  const auto member = members_.find(node);
-  if (member == members_.end() || pull.epoch() != epoch_.value() || xcf::address_of(pull.dvipa()) != dvipa_)
-    return std::nullopt;
-  xcf::v1::Install install = begin();
-  const ipsec::SaParameters* sa = nullptr;  // an inbound SPI names one SA, whatever the protocol: allocate_spi()
-  for (const auto protocol : {ipsec::Protocol::kEsp, ipsec::Protocol::kAh}) {
-    if (sa == nullptr) sa = find(SaName{Spi(pull.spi()), dvipa_, protocol});
-  }
-  // Behind a NAT the peer may have another address by now.
-  const bool same = sa != nullptr && (sa->udp_encapsulation || sa->remote == xcf::address_of(pull.remote()));
-  if (same) *install.add_sas() = sa_to_message(*sa);
-  note_sent(member->second, install);
-  return install;
-}
-
-std::vector<Outgoing> Installation::take_outgoing() { return std::exchange(outgoing_, {}); }
-
-bool Installation::holds(const std::string& node, SaId id) const {
-  const auto member = members_.find(node);
-  return member != members_.end() && member->second.holds.contains(id);
-}
-
-std::vector<std::string> Installation::holders(SaId id) const {
-  std::vector<std::string> nodes;
-  for (const auto& [node, member] : members_) {
-    if (member.holds.contains(id)) nodes.push_back(node);
-  }
-  return nodes;
 }
 
 }  // namespace testudo::ike

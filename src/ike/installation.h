@@ -6,10 +6,13 @@
 //   installation.member_up("t1");                        // queues all there is, with replace_all
 //   SaId id = *installation.add_sa(std::move(sa));       // queues an Install to every member
 //   for (auto& [node, install] : installation.take_outgoing()) bus.send(node, …install…), scrub(install);
-//   installation.acknowledged("t1", ack);
+//   installation.acknowledged("t1", ack);                // then take_outgoing() may have more
 //   installation.holders(id);                            // → {"t1"}
 //
 // The owner's own data plane is not a member here: the caller installs what add_sa() has returned.
+//
+// A member is sent a bounded number of Installs ahead of its acknowledgements, so that its link's queue holds them
+// whatever their number: what waits meanwhile is put together, and all there is comes in parts.
 #pragma once
 
 #include <cstddef>
@@ -22,6 +25,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/container/flat_hash_set.h"
 #include "base/address.h"
 #include "base/result.h"
 #include "base/rng.h"
@@ -98,17 +102,19 @@ class Installation {
   std::vector<std::uint64_t> flush_filters();
 
   // ---- members: potential targets and backups whose link is up ----
-  /// Queues everything, with replace_all. Also for a member that is up already (its role has changed).
+  /// Queues everything, in parts, with replace_all. Also for a member that is up already (its role has changed).
   void member_up(const std::string& node);
   /// Forgets the member; what is queued for it goes as well.
   void member_down(const std::string& node);
   /// Of another epoch or an unknown number: ignored. A refusal is returned, for the log; that member then counts as
-  /// holder of nothing that this Install brought.
+  /// holder of nothing that this Install brought, and gets each of its SAs once more, alone.
   std::optional<std::string> acknowledged(const std::string& node, const xcf::v1::Ack& ack);
+  /// SAs that, with what was acknowledged since the last call, all members hold.
+  std::vector<SaId> take_complete() { return std::exchange(complete_, {}); }
   /// An Install with the inbound SA, or with nothing when there is none: then the member drops what it holds. None
   /// for a message of another epoch or a node that is no member.
   std::optional<xcf::v1::Install> answer(const std::string& node, const xcf::v1::Pull& pull);
-  /// In the order in which changes were made; one Install for each change and member.
+  /// For each member in the order in which changes were made. Numbers of them may be one Install.
   std::vector<Outgoing> take_outgoing();
 
   /// Members that have acknowledged the SA: who can be given its traffic.
@@ -118,11 +124,25 @@ class Installation {
  private:
   struct Sent {
     std::vector<SaId> sas;
-    bool replace_all = false;
+    xcf::v1::Install rest;  // of what was sent
+  };
+  struct Waiting {
+    xcf::v1::Install message;
+    std::size_t bytes = 0;  // about
+    bool alone = false;     // nothing is added to it
+  };
+  /// All there is, on its way to a member: in the order of ids, and filters then.
+  struct Everything {
+    bool begun = false;
+    SaId last_sa;
+    bool filters_taken = false;
+    std::vector<xcf::v1::Filter> filters;  // that are still to be sent, the last one first
   };
   struct Member {
-    std::set<SaId> holds;
+    absl::flat_hash_set<SaId> holds;  // look-up only: its order never matters
     std::map<std::uint64_t, Sent> unacknowledged;  // by Install number
+    std::optional<Everything> everything;          // comes before what waits
+    std::deque<Waiting> waiting;
   };
   struct FilterUse {
     xcf::v1::Filter filter;
@@ -132,10 +152,16 @@ class Installation {
   };
   using Stack = std::vector<FilterUse>;  // of equal selectors; the last one is in force
 
-  xcf::v1::Install begin();
+  [[nodiscard]] xcf::v1::Install begin() const;
   void queue(const xcf::v1::Install& change);
-  void queue_to(const std::string& node, Member& member, const xcf::v1::Install& change);
   void note_sent(Member& member, const xcf::v1::Install& message);
+  // installation_members.cc
+  static bool added(Member& member, const xcf::v1::Install& change);
+  static void begin_anew(Member& member);
+  void send_what_may(const std::string& node, Member& member, std::vector<Outgoing>& out);
+  [[nodiscard]] xcf::v1::Install next_part(Member& member);
+  void send_apart(Member& member, const Sent& refused);
+  [[nodiscard]] bool held_by_all(SaId id) const;
   void forget_allocation(Spi spi);
   void erase_sa(SaId id);
   void note_filters(const xcf::v1::Install& change);
@@ -152,8 +178,8 @@ class Installation {
   std::map<std::string, std::set<SaId>> by_tunnel_;
   std::map<std::string, std::size_t> naming_;  // filters in the stacks that name the tunnel; no 0
   std::map<std::string, Member> members_;
-  std::vector<Outgoing> outgoing_;
   std::vector<SaId> deleted_;
+  std::vector<SaId> complete_;
   std::vector<FilterChange> filter_changes_;
   std::uint64_t next_number_ = 1;
   std::uint32_t next_sa_ = 1;

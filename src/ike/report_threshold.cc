@@ -14,10 +14,11 @@ ReportThresholds::ReportThresholds(const Options& options) : options_(options) {
 std::uint32_t ReportThresholds::added(SaId id, IpAddress dvipa, const std::string& tunnel,
                                       ipsec::Direction direction) {
   removed(id);
-  if (lines_.size() >= kLinesMost) forget_idle();
+  if (idle_ >= kIdleMost) forget_idle();
   const auto [line, fresh] = lines_.try_emplace({dvipa, tunnel, direction});
   if (fresh) line->second = {.level = options_.start, .patience = options_.patience};
   line->second.newest = id;
+  if (!fresh && line->second.alive == 0) --idle_;
   ++line->second.alive;
   members_[id] = {.line = line, .level = line->second.level};
   return line->second.level;
@@ -52,7 +53,11 @@ void ReportThresholds::removed(SaId id) {
     ++line.in_time;
     if (member.level >= line.level) raise(line);  // else the present level has yet to prove itself
   }
-  if (line.alive == 0 && line.level == options_.start && line.failed == 0) lines_.erase(member.line);
+  if (line.alive != 0) return;
+  ++idle_;
+  if (line.level != options_.start || line.failed != 0) return;  // worth remembering
+  lines_.erase(member.line);
+  --idle_;
 }
 
 void ReportThresholds::lower(Line& line, std::uint32_t failed) const {
@@ -91,6 +96,7 @@ std::uint32_t ReportThresholds::level(IpAddress dvipa, const std::string& tunnel
 
 void ReportThresholds::forget_idle() {
   std::erase_if(lines_, [](const auto& entry) { return entry.second.alive == 0; });
+  idle_ = 0;
 }
 
 }  // namespace testudo::ike

@@ -59,7 +59,9 @@ class ReportThresholds {
   [[nodiscard]] std::size_t tunnels() const { return lines_.size(); }
 
  private:
-  static constexpr std::size_t kLinesMost = 1 << 16;
+  // Of lines that no SA is left of, so many are remembered for their levels' sake. They are forgotten together: to
+  // look for them takes a look at all lines.
+  static constexpr std::size_t kIdleMost = 1 << 14;
   static constexpr std::uint32_t kPatienceMost = 1 << 12;
 
   using Key = std::tuple<IpAddress, std::string, ipsec::Direction>;
@@ -87,6 +89,7 @@ class ReportThresholds {
 
   Options options_;
   Lines lines_;
+  std::size_t idle_ = 0;  // lines without an SA
   std::map<SaId, Member> members_;
   Counts counts_;
 };

@@ -166,5 +166,22 @@ RC_GTEST_PROP(ReportThresholds, LateRefreshesDieOut, ()) {
   if (bound >= 5000) RC_ASSERT(late == 0 && tunnel.next() == 5000);
 }
 
+// Nobody looks through all tunnels whenever one is added, and not all that ever were are remembered.
+TEST(ReportThresholds, ManyTunnelsTakeNeitherTimeNorMemory) {
+  ReportThresholds thresholds({.start = 500, .least = 100, .most = 500});
+  const auto add = [&](std::uint64_t n) {
+    thresholds.added(SaId(n), IpAddress(1), "client/" + std::to_string(n), ipsec::Direction::kInbound);
+  };
+  for (std::uint64_t n = 1; n <= 300'000; ++n) add(n);
+  EXPECT_EQ(thresholds.tunnels(), 300'000U);
+  for (std::uint64_t n = 1; n <= 300'000; ++n) {
+    thresholds.ran_out(SaId(n));  // so that there is something to remember
+    thresholds.removed(SaId(n));
+  }
+  add(300'001);
+  EXPECT_LE(thresholds.tunnels(), 1U << 14);
+  EXPECT_EQ(thresholds.level(IpAddress(1), "client/300001", ipsec::Direction::kInbound), 500U);
+}
+
 }  // namespace
 }  // namespace testudo::ike

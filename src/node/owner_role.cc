@@ -180,6 +180,8 @@ void OwnerRole::acknowledged(const std::string& node, const xcf::v1::Ack& ack) {
     parts_.log.error("{} refused SAs or filters of {}: {}", node, xcf::address_of(ack.dvipa()).to_string(),
                      *refusal);
   }
+  for (const SaId id : owned->installation->take_complete()) install_times_.ended(id, parts_.executor.now());
+  flush_outgoing(*owned);  // what has waited for it
 }
 
 void OwnerRole::pull(const std::string& node, const xcf::v1::Pull& pull) {

@@ -27,6 +27,7 @@
 #include "node/ceilings.h"
 #include "node/config.h"
 #include "node/data_plane.h"
+#include "node/install_times.h"
 #include "node/local_sas.h"
 #include "node/log.h"
 #include "vipa/ownership.h"
@@ -100,6 +101,7 @@ class OwnerRole final : public ike::IkeEvents {
   [[nodiscard]] const std::map<IpAddress, Owned>& owned() const { return owned_; }
   [[nodiscard]] const ike::Lifesize& lifesize() const { return lifesize_; }
   [[nodiscard]] const ike::ReportThresholds& thresholds() const { return thresholds_; }
+  [[nodiscard]] const InstallTimes& install_times() const { return install_times_; }
   [[nodiscard]] const std::string& charon() const { return charon_; }
   /// What charon may negotiate and an SA of which would be refused here. Empty while charon is away.
   [[nodiscard]] const std::vector<std::string>& mismatches() const { return mismatches_; }
@@ -147,6 +149,7 @@ class OwnerRole final : public ike::IkeEvents {
   std::map<std::string, xcf::v1::Hello> links_;  // that are up
   ike::Lifesize lifesize_;
   ike::ReportThresholds thresholds_;
+  InstallTimes install_times_;
   std::string charon_;  // its own description; empty: away
   std::vector<std::string> mismatches_;
 };

@@ -94,6 +94,7 @@ Result<SaId> OwnerRole::install_sa(ipsec::SaParameters sa, SeqNo first) {
   if (!id) return tl::unexpected(id.error());
   const ipsec::SaParameters& installed = *(*owned)->installation->find(*id);
   const Time now = parts_.executor.now();
+  if (!(*owned)->members.empty()) install_times_.began(*id, now);
   const std::uint32_t level = thresholds_.added(*id, installed.local, installed.tunnel, installed.direction);
   lifesize_.add(*id, installed.limits, level, now);
   if (auto local = parts_.local_sas.install(installed, (*owned)->epoch, parts_.self, now,
@@ -199,6 +200,7 @@ void OwnerRole::remove_sa(SaId id) {
   parts_.ceilings.forget(id);
   lifesize_.remove(id);
   thresholds_.removed(id);
+  install_times_.forget(id);
 }
 
 void OwnerRole::flush_sas() {

@@ -52,6 +52,39 @@ TEST_F(OwnerRoleTest, TellsNobodyElseItsKeys) {
   EXPECT_THAT(bus.take(), IsEmpty());
 }
 
+TEST_F(OwnerRoleTest, MeasuresUntilTheLastMemberHasIt) {
+  target("t1", 2);
+  target("t2", 3);
+  add(Direction::kInbound, 0x1001);
+  const auto sent = bus.take();
+  ASSERT_THAT(sent, SizeIs(2));
+  executor.run_for(2ms);
+  ack("t1", sent[0].message.install());
+  EXPECT_EQ(role.install_times().summary().count, 0u);
+  executor.run_for(1ms);
+  ack("t2", sent[1].message.install());
+  EXPECT_EQ(role.install_times().summary().count, 1u);
+  EXPECT_EQ(role.install_times().summary().max, Duration(3ms));
+}
+
+// The link's queue is bounded: what has waited for an acknowledgement leaves with it.
+TEST_F(OwnerRoleTest, SendsWhatHasWaitedOnceThereIsRoom) {
+  target("t1", 2);
+  const auto begun = [this] {
+    std::size_t sas = 0;
+    for (const auto& sent : bus.sent) sas += static_cast<std::size_t>(sent.message.install().sas_size());
+    return sas;
+  };
+  for (std::uint32_t i = 0; i < 100; ++i) add(Direction::kInbound, 0x1001 + i);
+  EXPECT_LT(begun(), 100u);
+  for (int i = 0; i < 10 && begun() < 100; ++i) {
+    for (const auto& sent : std::vector(bus.sent)) {
+      if (sent.message.has_install()) ack("t1", sent.message.install());
+    }
+  }
+  EXPECT_EQ(begun(), 100u);
+}
+
 TEST_F(OwnerRoleTest, InstallsAnSaHereAndAtTheMembers) {
   target("t1", 2);
   target("t2", 3);

@@ -64,6 +64,11 @@ std::uint64_t seconds(Duration d) {
   return static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::seconds>(d).count());
 }
 
+/// To the microsecond.
+double milliseconds(Duration d) {
+  return 1e-3 * static_cast<double>(std::chrono::duration_cast<std::chrono::microseconds>(d).count());
+}
+
 }  // namespace
 
 std::string Report::name_of(NodeId id) const {
@@ -91,7 +96,19 @@ json Report::status() const {
             {"connected", node_.world_.ike != nullptr && node_.world_.ike->connected()},
             {"mismatches", node_.owner_ ? node_.owner_->mismatches() : std::vector<std::string>()}}},
           {"manual", manual_files()},
+          {"sa_install_ms", sa_install_times()},
           {"warnings", warnings()}};
+}
+
+/// Null on a node that has installed none at other members.
+json Report::sa_install_times() const {
+  if (!node_.owner_) return nullptr;
+  const InstallTimes::Summary times = node_.owner_->install_times().summary();
+  if (times.count == 0) return nullptr;
+  return {{"count", times.count},
+          {"p50", milliseconds(times.p50)},
+          {"p99", milliseconds(times.p99)},
+          {"max", milliseconds(times.max)}};
 }
 
 json Report::manual_files() const {

@@ -31,6 +31,7 @@ class Report {
                                   const std::vector<sequence::SequencerInfo>& leases) const;
   [[nodiscard]] nlohmann::json filters() const;
   [[nodiscard]] nlohmann::json manual_files() const;
+  [[nodiscard]] nlohmann::json sa_install_times() const;
   [[nodiscard]] std::string name_of(NodeId id) const;
 
   const Node& node_;

@@ -14,6 +14,11 @@ namespace {
 
 constexpr Duration kPullAgain = 20ms;
 
+void note_named(ShadowRole::Named& named, const xcf::v1::Install& install) {
+  for (const xcf::v1::Sa& sa : install.sas()) named.sas.insert(SaId(sa.id()));
+  for (const xcf::v1::Filter& filter : install.filters()) named.filters.insert(filter.id());
+}
+
 }  // namespace
 
 // ---- VIPAList (spec A3) ----
@@ -67,7 +72,8 @@ bool ShadowRole::learn(const xcf::v1::Hello& from, const xcf::v1::Dvipa& record)
                   .owner_id = NodeId(static_cast<std::uint16_t>(from.node_id())),
                   .filters = {},
                   .filter_changes = {},
-                  .listening = {}};
+                  .listening = {},
+                  .named = {}};
     parts_.local_sas.remove_others(address, epoch, dvipa.owner_id, parts_.executor.now());
     parts_.log.info("{} is owned by {}, epoch {}", address.to_string(), dvipa.owner, epoch.value());
   }
@@ -115,7 +121,10 @@ void ShadowRole::install(const xcf::v1::Hello& from, xcf::v1::Install install) {
 Result<void> ShadowRole::apply(Dvipa& dvipa, const xcf::v1::Install& install) {
   const IpAddress address = xcf::address_of(install.dvipa());
   const Time now = parts_.executor.now();
-  if (install.replace_all()) drop_unlisted(address, dvipa, install);
+  if (install.replace_begins()) dvipa.named.emplace();
+  if (install.replace_all() && !dvipa.named) dvipa.named.emplace();
+  if (dvipa.named) note_named(*dvipa.named, install);
+  if (install.replace_all()) drop_unnamed(address, dvipa, *std::exchange(dvipa.named, std::nullopt));
   Result<void> result;
   for (const xcf::v1::Sa& message : install.sas()) {
     auto sa = ike::sa_from_message(message);
@@ -142,16 +151,17 @@ Result<void> ShadowRole::apply(Dvipa& dvipa, const xcf::v1::Install& install) {
 }
 
 // What the owner still has stays as it is, with its replay window; the rest goes.
-void ShadowRole::drop_unlisted(IpAddress address, Dvipa& dvipa, const xcf::v1::Install& install) {
-  std::set<SaId> listed;
-  for (const xcf::v1::Sa& sa : install.sas()) listed.insert(SaId(sa.id()));
+void ShadowRole::drop_unnamed(IpAddress address, Dvipa& dvipa, const Named& named) {
   std::vector<SaId> gone;
   for (const auto& [id, entry] : parts_.local_sas.all()) {
-    if (entry.sa->local() == address && !listed.contains(id)) gone.push_back(id);
+    if (entry.sa->local() == address && !named.sas.contains(id)) gone.push_back(id);
   }
   for (const SaId id : gone) parts_.local_sas.remove(id, parts_.executor.now());
-  for (const auto& [id, filter] : dvipa.filters) dvipa.filter_changes.push_back({id, std::nullopt});
-  dvipa.filters.clear();
+  std::erase_if(dvipa.filters, [&](const auto& entry) {
+    if (named.filters.contains(entry.first)) return false;
+    dvipa.filter_changes.push_back({entry.first, std::nullopt});
+    return true;
+  });
 }
 
 std::vector<ike::FilterChange> ShadowRole::take_filter_changes(IpAddress dvipa) {

@@ -14,6 +14,7 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
@@ -55,6 +56,11 @@ class ShadowRole {
   /// Reports use to the SAs' owners.
   void used(const std::vector<LocalSas::Use>& uses);
 
+  /// What an owner has named since it began to replace everything.
+  struct Named {
+    std::set<SaId> sas;
+    std::set<std::uint64_t> filters;
+  };
   struct Dvipa {
     xcf::v1::Dvipa record;
     Epoch epoch;
@@ -63,6 +69,7 @@ class ShadowRole {
     std::map<std::uint64_t, xcf::v1::Filter> filters;  // by id
     std::vector<ike::FilterChange> filter_changes;     // that take_filter_changes() has not returned yet
     std::set<std::uint16_t> listening;                 // told to the owner
+    std::optional<Named> named;                        // while all is being replaced, in parts
   };
   [[nodiscard]] const std::map<IpAddress, Dvipa>& dvipas() const { return dvipas_; }
   /// As Installation's, of one DVIPA.
@@ -73,7 +80,7 @@ class ShadowRole {
   void forget(IpAddress address);
   [[nodiscard]] std::string why_refused(const xcf::v1::Hello& from, const xcf::v1::Install& install) const;
   Result<void> apply(Dvipa& dvipa, const xcf::v1::Install& install);
-  void drop_unlisted(IpAddress address, Dvipa& dvipa, const xcf::v1::Install& install);
+  void drop_unnamed(IpAddress address, Dvipa& dvipa, const Named& named);
   void tell_listeners(IpAddress address, Dvipa& dvipa);
   [[nodiscard]] std::set<std::uint16_t> distributed_listeners(IpAddress address, const Dvipa& dvipa) const;
 

@@ -262,6 +262,33 @@ TEST_F(ShadowRoleTest, ReplacingAllKeepsWhatIsListed) {
   EXPECT_EQ(installed[2]->sa->id(), SaId(3));
 }
 
+TEST_F(ShadowRoleTest, ReplacesAllInParts) {
+  learn();
+  ASSERT_EQ(install(owner, install_of({1, 2, 3}, {1, 2, 3})), "");
+  auto part = install_of({2}, {});
+  part.set_replace_begins(true);
+  ASSERT_EQ(install(owner, part), "");
+  ASSERT_EQ(install(owner, install_of({4}, {4})), "");
+  EXPECT_EQ(sas(), (std::set<std::uint64_t>{1, 2, 3, 4}));
+  part = install_of({5}, {2});
+  part.set_replace_all(true);
+  ASSERT_EQ(install(owner, part), "");
+  EXPECT_EQ(sas(), (std::set<std::uint64_t>{2, 4, 5}));
+  EXPECT_EQ(filters(), (std::set<std::uint64_t>{2, 4}));
+  EXPECT_THAT(plane.all<path::InstallSa>(), SizeIs(5));
+
+  // The link breaks in the midst of it: what was named then does not count.
+  part = install_of({2, 4}, {2});
+  part.set_replace_begins(true);
+  ASSERT_EQ(install(owner, part), "");
+  part = install_of({5}, {4});
+  part.set_replace_begins(true);
+  part.set_replace_all(true);
+  ASSERT_EQ(install(owner, part), "");
+  EXPECT_EQ(sas(), (std::set<std::uint64_t>{5}));
+  EXPECT_EQ(filters(), (std::set<std::uint64_t>{4}));
+}
+
 // Spec A4.
 TEST_F(ShadowRoleTest, TellsOfDistributedListeners) {
   learn();
