@@ -20,6 +20,7 @@
 #include "ipsec/sa_for_test.h"
 #include "ipsec/sad.h"
 #include "sequence/lessee.h"
+#include "sequence/sequencer.h"
 
 namespace testudo::bench {
 namespace {
@@ -69,6 +70,15 @@ Use leased_sas() {
   const Use before = use_now();
   for (std::uint32_t i = 0; i < kCount; ++i) {
     lessee.add_sa(SaId(i + 1), {.dvipa = IpAddress(kLocal), .epoch = Epoch(1), .owner = NodeId(1)});
+  }
+  return since(before);
+}
+
+Use sequenced_sas() {
+  sequence::Sequencer sequencer(NodeId(1), {.sas_max = 1});
+  const Use before = use_now();
+  for (std::uint32_t i = 0; i < kCount; ++i) {
+    sequencer.add_sa(SaId(i + 1), {.dvipa = IpAddress(kLocal), .epoch = Epoch(1), .first = SeqNo(1)});
   }
   return since(before);
 }
@@ -127,6 +137,8 @@ int run(const char* path) {
       "idle outbound SA", [] { return idle_sas(Direction::kOutbound); }, json);
   good &= apart(
       "lessee of an outbound SA", [] { return leased_sas(); }, json);
+  good &= apart(
+      "sequencer of an outbound SA", [] { return sequenced_sas(); }, json);
   good &= apart(
       "IPv4 connection", [] { return connections(false); }, json);
   good &= apart(

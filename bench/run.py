@@ -23,14 +23,16 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 OUT = ROOT / "build/bench"
 REPETITIONS = {True: 9, False: 3}  # against peers; beside the code
 # Share of the time; what is left is for making SAs and connections, and for the memory.
-PEERS = {"esp": 0.45, "owner": 0.15, "memory": 0.0}
+PEERS = {"esp": 0.45, "owner": 0.15, "memory": 0.0, "freshness": 0.1}
+ELSEWHERE = {"freshness": "sim/freshness/sim_freshness"}  # not in bench/; these are told how long they may take
 GOOGLE_BENCHMARK = {"esp", "owner"}
 FOLDERS_SHARE = 0.15
 
 
 def programs(build: pathlib.Path) -> dict[str, pathlib.Path]:
     """The benchmarks against peers, then those that stand beside the code: src/FOLDER/*_bench.cc."""
-    found = {name: build / f"bench/bench_{name}" for name in PEERS if (ROOT / f"bench/{name}_main.cc").exists()}
+    found = {name: build / ELSEWHERE.get(name, f"bench/bench_{name}") for name in PEERS
+             if name in ELSEWHERE or (ROOT / f"bench/{name}_main.cc").exists()}
     for folder in sorted({path.relative_to(ROOT / "src").parts[0] for path in ROOT.glob("src/*/**/*_bench.cc")}):
         found[f"{folder}_bench"] = build / f"src/{folder}/{folder}_bench"
     return found
@@ -55,6 +57,7 @@ def run(name: str, program: pathlib.Path, seconds: float) -> bool:
                     f"--benchmark_min_time={max(each, 0.001):.4f}", f"--benchmark_out={target}",
                     "--benchmark_out_format=json"]
     else:
+        command += ["--seconds", f"{max(seconds, 1):.0f}"] if name in ELSEWHERE else []
         command.append(str(target))
     print(f"bench: {name}", flush=True)
     with (OUT / f"{name}.log").open("w") as log:

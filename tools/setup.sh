@@ -23,7 +23,7 @@ packages=(
   qemu-system-x86 linux-image-amd64 busybox-static cpio kmod tshark
 )
 
-bench_packages=(libdpdk-dev)
+bench_packages=(libdpdk-dev python3-matplotlib)
 
 say() { printf 'setup: %s\n' "$*"; }
 die() { printf 'setup: error: %s\n' "$*" >&2; exit 1; }

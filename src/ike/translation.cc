@@ -158,6 +158,8 @@ std::string tunnel_name(const std::string& connection, std::uint32_t reqid, std:
   return generation == 0 ? plain : fmt::format("{}@{}", plain, generation);
 }
 
+std::string connection_of(const std::string& tunnel) { return tunnel.substr(0, tunnel.rfind('{')); }
+
 Result<ipsec::SaParameters> translate(const bridge::AddSa& m, std::uint32_t generation) {
   if (auto checked = check(m); !checked) return tl::unexpected(checked.error());
   const auto protocol = static_cast<ipsec::Protocol>(m.id().protocol());

@@ -25,6 +25,8 @@ namespace testudo::ike {
 /// whenever it starts, and SAs of the one before may still carry traffic: from the second charon on, which is
 /// `generation` 1, the name ends in the generation, "cluster{1}@1", so that no filter leads to another peer's SA.
 [[nodiscard]] std::string tunnel_name(const std::string& connection, std::uint32_t reqid, std::uint32_t generation);
+/// The connection in such a name.
+[[nodiscard]] std::string connection_of(const std::string& tunnel);
 
 /// An SA without its id.
 Result<ipsec::SaParameters> translate(const bridge::AddSa& message, std::uint32_t generation);

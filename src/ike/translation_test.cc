@@ -89,6 +89,8 @@ TEST(Translation, OutboundSaHasItsEndsTheOtherWayRound) {
   EXPECT_EQ(sa->local.to_string(), "192.0.2.100");
   EXPECT_EQ(sa->remote_port, 40000);
   EXPECT_EQ(sa->tunnel, "clients{7}@2");
+  EXPECT_EQ(connection_of(sa->tunnel), "clients");
+  EXPECT_EQ(connection_of("a{b{7}"), "a{b");
   EXPECT_EQ(name_of(*sa), (SaName{Spi(0xc1234567), sa->remote}));
 }
 

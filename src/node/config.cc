@@ -173,6 +173,11 @@ IpAddress address_of(const sockaddr& socket_address) {
   return IpAddress(std::span<const std::uint8_t, 16>(v6.sin6_addr.s6_addr));
 }
 
+void read_windows(ConfigSection& s, std::uint32_t& peer, std::uint32_t& own) {
+  s.integer("replay-window", peer, 32, 65536);
+  s.integer("inbound-replay-window", own, 32, 65536);
+}
+
 void read_allow(ConfigSection& s, std::vector<std::string>& out) {
   const ConfigValue* value = s.find("allow");
   if (value == nullptr) return;
@@ -190,9 +195,34 @@ void read_allow(ConfigSection& s, std::vector<std::string>& out) {
   }
 }
 
-void read_ipsec(ConfigSection s, NodeConfig::Ipsec& c) {
-  s.integer("replay-window", c.replay_window, 32, 65536);
-  s.integer("inbound-replay-window", c.inbound_replay_window, 32, 65536);
+/// After the windows of all connections have been read.
+void read_connections(ConfigSection& s, ConfigReport& report, NodeConfig::Ipsec& c) {
+  const ConfigValue* value = s.find("connection");
+  if (value == nullptr) return;
+  const auto* list = std::get_if<ConfigList>(&value->value);
+  if (list == nullptr) {
+    return s.error("connection",
+                   fmt::format("is {}: tables are expected, each beginning with [[ipsec.connection]] in "
+                               "two brackets",
+                               value->kind()));
+  }
+  for (const ConfigValue& element : *list) {
+    ConfigSection one(element, fmt::format("[[ipsec.connection]] {}", c.connections.size() + 1), report, nullptr);
+    NodeConfig::Ipsec::Connection connection = c.windows_of("");
+    one.text("name", connection.name, kRequired);
+    if (std::ranges::find(c.connections, connection.name, &NodeConfig::Ipsec::Connection::name) !=
+        c.connections.end())
+      one.error("name",
+                fmt::format("{} has a table already: write one for each connection", in_quotes(connection.name)));
+    read_windows(one, connection.replay_window, connection.inbound_replay_window);
+    one.finish();
+    c.connections.push_back(std::move(connection));
+  }
+}
+
+void read_ipsec(ConfigSection s, ConfigReport& report, NodeConfig::Ipsec& c) {
+  read_windows(s, c.replay_window, c.inbound_replay_window);
+  read_connections(s, report, c);
   s.flag("accept-icmp-errors", c.accept_icmp_errors);
   s.choice("crypto", c.crypto,
            {{"best", CryptoBackend::kBest},
@@ -280,7 +310,7 @@ vipa::Diagnostics read_all(const ConfigValue& root, ConfigReport& report, NodeCo
   read_ike({root, "ike", report}, c.ike);
   read_control({root, "control", report}, c);
   read_definition({root, "definition", report}, c, definition_errors);
-  read_ipsec({root, "ipsec", report}, c.ipsec);
+  read_ipsec({root, "ipsec", report}, report, c.ipsec);
   read_sequence({root, "sequence", report}, c.sequence);
   read_limits(root, report, c);
   read_log({root, "log", report}, c.log);
@@ -292,6 +322,12 @@ vipa::Diagnostics read_all(const ConfigValue& root, ConfigReport& report, NodeCo
 }
 
 }  // namespace
+
+NodeConfig::Ipsec::Connection NodeConfig::Ipsec::windows_of(const std::string& connection) const {
+  const auto own = std::ranges::find(connections, connection, &Connection::name);
+  if (own != connections.end()) return *own;
+  return {.name = connection, .replay_window = replay_window, .inbound_replay_window = inbound_replay_window};
+}
 
 LoadedConfig load_config(const std::string& path) {
   LoadedConfig out;

@@ -99,6 +99,15 @@ struct NodeConfig {
     CryptoBackend crypto = CryptoBackend::kBest;
     std::vector<std::string> allow;  // suites that RFC 8221 forbids, allowed here by name
     bool accept_icmp_errors = true;  // inside an SA, when they enclose a packet of its flows (RFC 4301 section 6.2)
+
+    /// What one of charon's connections has otherwise than all.
+    struct Connection {
+      std::string name;  // in swanctl.conf
+      std::uint32_t replay_window = 0, inbound_replay_window = 0;
+    };
+    std::vector<Connection> connections;  // [[ipsec.connection]], each name once
+    /// The windows of an SA of this connection.
+    [[nodiscard]] Connection windows_of(const std::string& connection) const;
   } ipsec;
 
   struct Sequence {

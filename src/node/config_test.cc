@@ -114,7 +114,7 @@ facility = {endpoints = ["etcd1:2379", "http://10.77.0.9:2379"], session-ttl-sec
 ike = {socket = "ike.sock"}
 control = {socket = "/run/x.sock", group = "root"}
 definition = {file = "o.vipa"}
-ipsec = {replay-window = 64, inbound-replay-window = 2048, crypto = "openssl", accept-icmp-errors = false}
+ipsec = {replay-window = 64, inbound-replay-window = 2048, crypto = "openssl", accept-icmp-errors = false, connection = [{name = "big", replay-window = 128}]}
 sequence = {lease-duration-ms = 20, skew-guard-us = 0, exclusive-lease = 64, ceiling-step = 65536}
 connections = {max = 10, idle-timeout-seconds = 11, closing-timeout-seconds = 12}
 hold = {packets = 13, milliseconds = 14}
@@ -149,6 +149,9 @@ log = true
   EXPECT_EQ(c.control.group, "root");
   EXPECT_EQ(c.definition.defines.size(), 1u);
   EXPECT_EQ(c.ipsec.inbound_replay_window, 2048u);
+  EXPECT_EQ(c.ipsec.windows_of("big").replay_window, 128u);
+  EXPECT_EQ(c.ipsec.windows_of("big").inbound_replay_window, 2048u);
+  EXPECT_EQ(c.ipsec.windows_of("other").replay_window, 64u);
   EXPECT_EQ(c.ipsec.crypto, CryptoBackend::kOpenSsl);
   EXPECT_EQ(c.sequence.skew_guard, 0us);
   EXPECT_EQ(c.sequence.ceiling_step, 65536u);
@@ -176,6 +179,21 @@ log = true
                                                    policy::PortRange{0xb00, 0xcff}));
   EXPECT_EQ(c.filters[2].remote->to_string(), "198.51.100.1-198.51.100.9");
   EXPECT_TRUE(c.filters[2].log);
+}
+
+TEST_F(Config, ConnectionsThatMakeNoSense) {
+  const std::pair<const char*, const char*> rows[] = {
+      {"[ipsec]\nconnection = 7", "connection: is an integer: tables are expected"},
+      {"[[ipsec.connection]]\nreplay-window = 64", "name: is missing"},
+      {"[[ipsec.connection]]\nname = \"a\"\nreplay-window = 31", "replay-window: 31 is outside 32"},
+      {"[[ipsec.connection]]\nname = \"a\"\n[[ipsec.connection]]\nname = \"a\"",
+       "2 name: \"a\" has a table already"},
+  };
+  for (const auto& [text, says] : rows) {
+    const LoadedConfig loaded = load(std::string(kLeast) + text);
+    ASSERT_THAT(loaded.errors, testing::SizeIs(1)) << text;
+    EXPECT_THAT(loaded.errors[0].to_string(), testing::HasSubstr(says));
+  }
 }
 
 TEST_F(Config, FiltersThatMakeNoSense) {
@@ -219,7 +237,7 @@ Manual manual() {
     if (line == "```") example = false;
     if (example) out.example += line + "\n";
     if (line == "```toml") example = true;
-    if (line.starts_with("## ")) table = line.substr(3);
+    if (line.starts_with("## ") || line.starts_with("### [[")) table = line.substr(line.find(' ') + 1);
     if (line.starts_with("| `")) out.keys[table].insert(line.substr(3, line.find('`', 3) - 3));
   }
   return out;
@@ -233,7 +251,7 @@ TEST_F(Config, ManualsExampleIsRight) {
 // A table tells its keys when it meets one that resembles none: they are those of the manual.
 TEST_F(Config, ManualHasEveryKey) {
   const Manual m = manual();
-  EXPECT_EQ(m.keys.size(), 16u);
+  EXPECT_EQ(m.keys.size(), 17u);
   for (const auto& [title, keys] : m.keys) {
     const LoadedConfig loaded = load(title + "\nqqqqqqqqqqqq = 1\n");
     std::set<std::string> known;

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "ike/agreement.h"
+#include "ike/translation.h"
 #include "node/owner_role.h"
 #include "node/sa_text.h"
 
@@ -49,6 +50,11 @@ void OwnerRole::ike_disconnected(const std::string& reason) {
 
 Result<void> OwnerRole::ike_configuration(const std::vector<ike::ChildConfiguration>& children) {
   mismatches_.clear();
+  for (const auto& own : parts_.config.ipsec.connections) {
+    if (std::ranges::find(children, own.name, &ike::ChildConfiguration::connection) != children.end()) continue;
+    parts_.log.warning(
+        "[[ipsec.connection]] {}: charon has no connection of this name, so its windows serve nobody", own.name);
+  }
   for (ike::Objection& objection : ike::objections(children, parts_.config.ipsec.allow)) {
     if (!objection.refused) {
       parts_.log.warning("charon's configuration: {}", objection.text);
@@ -73,8 +79,9 @@ Result<void> OwnerRole::add_sa(ipsec::SaParameters sa) {
   auto owned = owned_by_us(sa.local);
   if (!owned) return tl::unexpected(owned.error());
   if (auto fit = ike::check_advice(sa.suite, parts_.config.ipsec.allow); !fit) return fit;
-  if (sa.direction == ipsec::Direction::kOutbound) sa.replay_window = parts_.config.ipsec.replay_window;
-  if (sa.direction == ipsec::Direction::kInbound) sa.replay_window = parts_.config.ipsec.inbound_replay_window;
+  const auto windows = parts_.config.ipsec.windows_of(ike::connection_of(sa.tunnel));
+  sa.replay_window =
+      sa.direction == ipsec::Direction::kOutbound ? windows.replay_window : windows.inbound_replay_window;
   const auto id = install_sa(std::move(sa), SeqNo(1));
   return id ? Result<void>() : tl::unexpected(id.error());
 }

@@ -131,6 +131,24 @@ TEST_F(OwnerRoleTest, APeerThatMovesKeepsItsSas) {
   EXPECT_FALSE(local_sas.has(id));
 }
 
+TEST_F(OwnerRoleTest, GivesAConnectionsSasItsOwnWindows) {
+  config.ipsec.connections = {{.name = "big", .replay_window = 128, .inbound_replay_window = 4096}};
+  const auto window = [&](const char* tunnel, Direction direction, std::uint32_t spi) {
+    auto sa = sa_of(0, direction, spi);
+    sa.id = SaId();
+    sa.tunnel = tunnel;
+    EXPECT_TRUE(role.add_sa(std::move(sa)));
+    return installation()
+        .find(ike::SaName{Spi(spi), direction == Direction::kInbound ? kDvipa : kPeer})
+        ->replay_window;
+  };
+  EXPECT_EQ(window("big{1}", Direction::kOutbound, 0x2001), 128u);
+  EXPECT_EQ(window("big{1}", Direction::kInbound, 0x1001), 4096u);
+  EXPECT_EQ(window("other{2}", Direction::kOutbound, 0x2002), 32u);
+  EXPECT_TRUE(role.ike_configuration({}));
+  EXPECT_THAT(log.complaints, ElementsAre(HasSubstr("[[ipsec.connection]] big: charon has no connection")));
+}
+
 TEST_F(OwnerRoleTest, SaysAtOnceWhatCharonMayNotPropose) {
   const ike::ChildConfiguration good{
       .connection = "clients", .child = "web", .proposals = {{ipsec::Protocol::kEsp, {{20, 128}}, {}}}};

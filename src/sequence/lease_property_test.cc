@@ -28,6 +28,7 @@ LeaseWorldConfig from_seed(std::uint64_t seed) {
   config.preemptions = rng.next() % 2 == 0 ? 0 : 0.01;
   config.burst_max = 1 + static_cast<std::uint32_t>(rng.next() % 64);
   config.burst_every = Duration(20us) * (1 + rng.next() % 2000);
+  config.sequencer.rooms_max = rng.next() % 3;  // SAs that more than a few may use at once
   return config;
 }
 

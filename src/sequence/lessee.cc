@@ -125,7 +125,10 @@ Numbers Lessee::take(SaId id, std::uint32_t want, Time now) {
   for (Lease& lease : sa->leases) {
     const std::uint64_t count = std::min<std::uint64_t>(want, lease.left(now));
     if (count == 0) continue;
-    const Numbers numbers{.first = lease.next, .count = static_cast<std::uint32_t>(count), .stop = lease.stop};
+    const Numbers numbers{.first = lease.next,
+                          .count = static_cast<std::uint32_t>(count),
+                          .stop = lease.stop,
+                          .shared = lease.shared};
     lease.next = SeqNo(lease.next.value() + count);
     sa->want -= numbers.count;
     sa->ahead = wanted_ahead(*sa, lease, now);

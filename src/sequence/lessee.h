@@ -58,7 +58,8 @@ struct LeasedSa {
 struct Numbers {
   SeqNo first;
   std::uint32_t count = 0;
-  Time stop;  // not to be sent at or after
+  Time stop;            // not to be sent at or after
+  bool shared = false;  // of a shared lease
   explicit operator bool() const { return count != 0; }
   [[nodiscard]] SeqNo last() const { return SeqNo(first.value() + count - 1); }
 };

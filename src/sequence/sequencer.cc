@@ -2,6 +2,8 @@
 #include "sequence/sequencer.h"
 
 #include <algorithm>
+#include <functional>
+#include <utility>
 
 #include "base/check.h"
 
@@ -9,6 +11,13 @@ namespace testudo::sequence {
 namespace {
 
 constexpr std::uint64_t kLastWithEsn = 0xffff'ffff'ffff'0000;  // far out of reach; sums with a count do not wrap
+
+/// For differences only: it wraps.
+std::uint32_t milliseconds(Time t) {
+  return static_cast<std::uint32_t>(t.time_since_epoch() / std::chrono::milliseconds(1));
+}
+constexpr std::size_t kRoomsLeast = 64, kSasPerRoom = 16;
+constexpr std::size_t kEntriesMax = (wire::kFastDatagramMax - wire::kFastHeaderSize) / wire::LeaseReturn::kSize;
 
 }  // namespace
 
@@ -20,36 +29,77 @@ Sequencer::Requester* Sequencer::Sa::first_waiting() {
   return first;
 }
 
+void Sequencer::Sa::forget_silent(std::uint32_t heard_least) {
+  for (Requester& r : known()) {
+    if (r.want == 0 || static_cast<std::int32_t>(r.heard - heard_least) >= 0) continue;
+    r.want = 0;
+    --r.id;  // should it be repeated after all, it is as good as a new one
+  }
+}
+
 std::uint32_t Sequencer::Sa::waiting() const {
   return static_cast<std::uint32_t>(std::ranges::count_if(known(), [](const Requester& r) { return r.want != 0; }));
 }
 
 /// The lessee's entry; a new one takes the place of who was quiet longest. Null: all places are taken by who waits.
-Sequencer::Requester* Sequencer::Sa::requester(const Lessee& lessee, std::uint64_t request) {
+Sequencer::Requester* Sequencer::entry_of(Sa& sa, const Lessee& lessee, std::uint64_t request) {
   Requester* quiet = nullptr;
-  for (Requester& r : known()) {
+  for (Requester& r : sa.known()) {
     if (r.lessee == lessee) return &r;
     if (r.want == 0 && (quiet == nullptr || r.turn < quiet->turn)) quiet = &r;
   }
-  if (requesters_count < kLesseesMax) quiet = &requesters[requesters_count++];
+  if (has_place(sa, sa.requesters_count)) quiet = sa.known().data() + sa.requesters_count++;
   if (quiet != nullptr) *quiet = {.lessee = lessee, .id = request - 1};
   return quiet;
+}
+
+/// For one more than `taken` leases or requesters. Gives the SA room when it needs it.
+bool Sequencer::has_place(Sa& sa, std::size_t taken) {
+  static_assert(kLeasesMax == kLesseesMax);
+  if (sa.room == nullptr && taken == kFew) give_room(sa);
+  return taken < (sa.room == nullptr ? kFew : kLeasesMax);
+}
+
+void Sequencer::give_room(Sa& sa) {
+  if (free_rooms_.empty()) return;
+  Room* room = free_rooms_.back();
+  free_rooms_.pop_back();
+  std::ranges::copy(sa.live(), room->leases.begin());
+  std::ranges::copy(sa.known(), room->requesters.begin());
+  sa.room = room;
+}
+
+/// Once few use it, or nobody. Then only those who asked last are remembered; to the others' requests it makes no
+/// difference.
+void Sequencer::take_room_back(Sa& sa) {
+  if (sa.room == nullptr || sa.leases_count >= kFew || sa.waiting() != 0) return;
+  if (sa.leases_count != 0 && sa.requesters_count > kFew) return;
+  std::ranges::copy(sa.live(), sa.few_leases.begin());
+  const auto known = sa.known();
+  const std::size_t kept = std::min(known.size(), kFew);
+  const auto end = known.begin() + static_cast<std::ptrdiff_t>(kept);
+  std::ranges::partial_sort(known, end, std::ranges::greater{}, &Requester::turn);
+  std::copy(known.begin(), end, sa.few_requesters.begin());
+  sa.requesters_count = static_cast<std::uint8_t>(kept);
+  free_rooms_.push_back(std::exchange(sa.room, nullptr));
 }
 
 void Sequencer::Sa::forget_ended(Time now) {
   const auto all = live();
   const auto ended =
       std::remove_if(all.begin(), all.end(), [now](const Lease& lease) { return lease.ends <= now; });
-  leases_count -= static_cast<std::uint32_t>(all.end() - ended);
+  leases_count -= static_cast<std::uint8_t>(all.end() - ended);
 }
 
 Sequencer::Sequencer(NodeId self, const SequencerConfig& config) : self_(self), config_(config) {
   CHECK(config.exclusive_least > 0 && config.exclusive_least <= config.exclusive_most && config.ceiling_step > 1);
+  CHECK(config.shared_parts > 0);
   sas_.reserve(config.sas_max);
   free_.reserve(config.sas_max);
   index_.reserve(config.sas_max);
   timers_.reserve(config.sas_max);
   events_.reserve(2 * config.sas_max);
+  free_rooms_.reserve(config.rooms_max);
 }
 
 void Sequencer::add_sa(SaId id, const SequencedSa& parameters) {
@@ -58,6 +108,8 @@ void Sequencer::add_sa(SaId id, const SequencedSa& parameters) {
     free_.push_back(static_cast<std::uint32_t>(sas_.size()));
     sas_.emplace_back();
   }
+  if (rooms_.size() < std::min(config_.rooms_max, kRoomsLeast + sas_.size() / kSasPerRoom))
+    free_rooms_.push_back(&rooms_.emplace_back());
   const std::uint32_t index = free_.back();
   free_.pop_back();
   index_.emplace(id, index);
@@ -65,7 +117,8 @@ void Sequencer::add_sa(SaId id, const SequencedSa& parameters) {
   sa = Sa{};
   sa.id = id;
   sa.used = true;
-  sa.parameters = parameters;
+  sa.parameters = {.dvipa = parameters.dvipa, .epoch = parameters.epoch, .peer_window = parameters.peer_window};
+  sa.supplied = parameters.supplied;
   sa.next = parameters.first;
   sa.ceiling = SeqNo(parameters.first.value() - 1);
   sa.limit = SeqNo(parameters.esn ? kLastWithEsn : kLastWithoutEsn);
@@ -78,7 +131,9 @@ void Sequencer::remove_sa(SaId id) {
   const std::uint32_t index = found->second;
   index_.erase(found);
   timers_.clear(index);
-  sas_[index].used = false;
+  Sa& sa = sas_[index];
+  sa.used = false;
+  if (sa.room != nullptr) free_rooms_.push_back(std::exchange(sa.room, nullptr));
   free_.push_back(index);
 }
 
@@ -89,26 +144,86 @@ void Sequencer::set_ceiling(SaId id, SeqNo last) {
   serve_soon(*sa);
 }
 
+void Sequencer::supply(SaId id, const Supply& supply) {
+  Sa* sa = find(id);
+  if (sa == nullptr) return;
+  CHECK(sa->supplied && supply.first >= sa->next && supply.last >= supply.first && supply.last <= sa->limit);
+  sa->next = supply.first;
+  sa->ceiling = supply.last;
+  sa->stop = supply.stop;
+  sa->supply_shared = supply.shared;
+  serve_soon(*sa);
+}
+
+void Sequencer::withdraw(SaId id, Time now, wire::FastOutbox& out) {
+  Sa* sa = find(id);
+  if (sa == nullptr) return;
+  sa->ceiling = SeqNo(sa->next.value() - 1);
+  for (Lease& lease : sa->live()) lease.next_recall = std::min(lease.next_recall, now);
+  recall_blocking(*sa, now, out);
+  serve_soon(*sa);
+}
+
+void Sequencer::exhaust(SaId id) {
+  Sa* sa = find(id);
+  if (sa == nullptr) return;
+  sa->limit = sa->ceiling = SeqNo(sa->next.value() - 1);
+  serve_soon(*sa);
+}
+
+std::uint32_t Sequencer::short_of(SaId id, Time now) const {
+  const auto found = index_.find(id);
+  if (found == index_.end()) return 0;
+  const Sa& sa = sas_[found->second];
+  if (sa.next <= sa.ceiling && now < sa.stop) return 0;
+  std::uint32_t wanted = 0;
+  for (const Requester& requester : sa.known()) wanted += requester.want;
+  return wanted;
+}
+
+std::optional<SeqNo> Sequencer::lowest_in_use(SaId id, Time now) const {
+  const auto found = index_.find(id);
+  if (found == index_.end()) return std::nullopt;
+  const Sa& sa = sas_[found->second];
+  for (const Lease& lease : sa.live()) {
+    if (!lease.returned && now < lease.ends) return lease.first;
+  }
+  return sa.next <= sa.ceiling && now < sa.stop ? std::optional(sa.next) : std::nullopt;
+}
+
 Sequencer::Sa* Sequencer::find(SaId id) {
   const auto found = index_.find(id);
   return found == index_.end() ? nullptr : &sas_[found->second];
 }
 
+/// Those of the message's SAs that are here, under its epoch; the others are null. Of many SAs most are in no
+/// cache: all are asked for before the first is looked at.
+std::size_t Sequencer::find_all(const wire::FastMessage& message, std::span<Sa*> found) {
+  const bool requests = message.header().type == wire::FastType::kLeaseRequest;
+  const std::size_t count = std::min(message.count(), found.size());
+  for (std::size_t i = 0; i < count; ++i) {
+    found[i] = find(requests ? message.entry<wire::LeaseRequest>(i).sa : message.entry<wire::LeaseReturn>(i).sa);
+    if (found[i] == nullptr) continue;
+    found[i]->prefetch();
+    timers_.prefetch(index_of(*found[i]));
+  }
+  return count;
+}
+
 void Sequencer::receive(const wire::FastMessage& message, Time now, wire::FastOutbox& out) {
   const wire::FastHeader& head = message.header();
+  const bool requests = head.type == wire::FastType::kLeaseRequest;
+  if (!requests && head.type != wire::FastType::kLeaseReturn) return;
   const Lessee lessee{head.sender, head.incarnation};
-  const auto current = [&](SaId id) -> Sa* {
-    Sa* sa = find(id);
-    if (sa == nullptr || sa->parameters.epoch != head.epoch || sa->parameters.dvipa != head.dvipa) return nullptr;
-    return sa;
-  };
-  for (std::size_t i = 0; i < message.count(); ++i) {
-    if (head.type == wire::FastType::kLeaseRequest) {
-      const auto request = message.entry<wire::LeaseRequest>(i);
-      if (Sa* sa = current(request.sa)) on_request(*sa, lessee, request, now, out);
-    } else if (head.type == wire::FastType::kLeaseReturn) {
-      const auto back = message.entry<wire::LeaseReturn>(i);
-      if (Sa* sa = current(back.sa)) on_return(*sa, lessee, back.id, now);
+  std::array<Sa*, kEntriesMax> found;
+  const std::size_t count = find_all(message, found);
+  for (std::size_t i = 0; i < count; ++i) {
+    Sa* sa = found[i];
+    if (sa == nullptr || sa->parameters.epoch != head.epoch || sa->parameters.dvipa != head.dvipa) continue;
+    if (requests) {
+      on_request(*sa, lessee, message.entry<wire::LeaseRequest>(i), now, out);
+    } else {
+      on_return(*sa, lessee, message.entry<wire::LeaseReturn>(i).id, now);
     }
   }
 }
@@ -116,8 +231,9 @@ void Sequencer::receive(const wire::FastMessage& message, Time now, wire::FastOu
 void Sequencer::on_request(Sa& sa, const Lessee& lessee, const wire::LeaseRequest& request, Time now,
                            wire::FastOutbox& out) {
   if (request.returned != 0) on_return(sa, lessee, request.returned, now);
-  Requester* requester = sa.requester(lessee, request.id);
+  Requester* requester = entry_of(sa, lessee, request.id);
   if (requester == nullptr || request.id < requester->id) return;
+  requester->heard = milliseconds(now);
   if (request.id == requester->id) {
     sa.forget_ended(now);
     return on_repetition(sa, *requester, out);
@@ -165,26 +281,29 @@ void Sequencer::tick(Time now, wire::FastOutbox& out) {
 
 void Sequencer::serve(Sa& sa, Time now, wire::FastOutbox& out) {
   sa.forget_ended(now);
+  if (now >= sa.stop) sa.ceiling = SeqNo(sa.next.value() - 1);
+  sa.forget_silent(milliseconds(now - config_.request_life));
   Requester* requester = sa.first_waiting();
   while (requester != nullptr) {
     if (sa.next > sa.limit) {
       send_exhausted(sa, *requester, out);
       requester->want = 0;
-    } else if (const std::uint64_t count = grantable(sa, *requester); count != 0) {
-      grant(sa, *requester, count, now, out);
+    } else if (const std::uint64_t count = grantable(sa, *requester);
+               count != 0 && has_place(sa, sa.leases_count)) {
+      grant(sa, *sa.first_waiting(), count, now, out);  // it may have moved to the SA's new room
     } else {
       break;
     }
     requester = sa.first_waiting();
   }
   if (requester != nullptr && sa.next <= sa.ceiling) recall_blocking(sa, now, out);
+  take_room_back(sa);
   emit_events(sa, now);
   set_timer(sa, now);
 }
 
 /// How many numbers who waits longest gets now; 0: must wait.
 std::uint64_t Sequencer::grantable(const Sa& sa, const Requester& requester) const {
-  if (sa.leases_count == kLeasesMax) return 0;
   const std::uint64_t reserved = sa.ceiling.value() + 1 - sa.next.value();
   return std::min(reserved, sa.shared ? grantable_shared(sa, requester) : grantable_exclusive(sa, requester));
 }
@@ -196,29 +315,34 @@ std::uint64_t Sequencer::grantable_exclusive(const Sa& sa, const Requester& requ
   return std::clamp(requester.want, config_.exclusive_least, config_.exclusive_most);
 }
 
-/// A fair share of the span, and no crumbs of it while more will be free soon.
+/// A fair share of the span, and no crumbs of it while more will be free soon. The span is freed in order, so that
+/// each lease in it waits for the slowest one before it: a few large ones let it move faster than many small ones.
 std::uint64_t Sequencer::grantable_shared(const Sa& sa, const Requester& requester) const {
   const std::uint32_t window = sa.parameters.peer_window;
   const std::uint64_t span = window > config_.shared_margin ? window - config_.shared_margin : 1;
-  const std::uint64_t used = sa.leases_count == 0 ? 0 : sa.next.value() - sa.leases[0].first.value();
+  const std::uint64_t used = sa.leases_count == 0 ? 0 : sa.next.value() - sa.live()[0].first.value();
   if (used >= span) return 0;
-  const std::uint64_t share = std::max<std::uint64_t>(1, span / sa.waiting());
+  const std::uint64_t share = std::max<std::uint64_t>(1, span / std::min(sa.waiting(), config_.shared_parts));
   const std::uint64_t count = std::min<std::uint64_t>(requester.want, share);
-  const std::uint64_t least = std::min(count, std::max<std::uint64_t>(1, share / 2));
+  const std::uint64_t least = std::min(count, std::max<std::uint64_t>(1, share / config_.shared_parts));
   return span - used < least ? 0 : std::min(count, span - used);
 }
 
 void Sequencer::grant(Sa& sa, Requester& requester, std::uint64_t count, Time now, wire::FastOutbox& out) {
   const SeqNo last(sa.next.value() + count - 1);
-  CHECK(count > 0 && count <= 0xffff && last <= sa.ceiling && last <= sa.limit && sa.leases_count < kLeasesMax);
-  Lease& lease = sa.leases[sa.leases_count++];
+  CHECK(count > 0 && count <= 0xffff && last <= sa.ceiling && last <= sa.limit);
+  Lease& lease = sa.live().data()[sa.leases_count++];  // grantable() has seen to its place
+  const Duration duration =
+      sa.stop == Time::max() ? config_.lease_duration : std::min(config_.lease_duration, sa.stop - now);
   lease = {.holder = requester.lessee,
            .id = requester.id,
            .first = sa.next,
+           .duration_us =
+               static_cast<std::uint32_t>(std::chrono::duration_cast<std::chrono::microseconds>(duration).count()),
            .count = static_cast<std::uint16_t>(count),
-           .shared = sa.shared,
+           .shared = sa.shared || sa.supply_shared,
            .next_recall = sa.shared ? now + config_.recall_after : now,
-           .ends = now + config_.lease_duration + config_.skew_guard};
+           .ends = now + duration + config_.skew_guard};
   sa.next = SeqNo(last.value() + 1);
   requester.want = 0;
   send_grant(sa, lease, out);
@@ -237,13 +361,12 @@ void Sequencer::recall_blocking(Sa& sa, Time now, wire::FastOutbox& out) {
 }
 
 void Sequencer::send_grant(const Sa& sa, const Lease& lease, wire::FastOutbox& out) const {
-  const auto duration = std::chrono::duration_cast<std::chrono::microseconds>(config_.lease_duration);
   out.append(lease.holder.node, header(sa, lease.holder, wire::FastType::kLeaseGrant),
              wire::LeaseGrant{.sa = sa.id,
                               .id = lease.id,
                               .first = lease.first,
                               .count = lease.count,
-                              .duration_us = static_cast<std::uint32_t>(duration.count()),
+                              .duration_us = lease.duration_us,
                               .shared = lease.shared});
 }
 
@@ -267,6 +390,7 @@ bool Sequencer::emit(const SequencerEvent& event) {
 }
 
 void Sequencer::emit_events(Sa& sa, Time now) {
+  if (sa.supplied) return;
   const std::uint64_t reserved = sa.ceiling.value() + 1 - sa.next.value();
   const bool low = sa.ceiling < sa.limit && reserved < config_.ceiling_step / 2;
   const bool asked = sa.ceiling_wanted > sa.ceiling && now < sa.ceiling_asked + config_.ceiling_retry;
@@ -284,7 +408,7 @@ void Sequencer::emit_events(Sa& sa, Time now) {
 void Sequencer::set_timer(const Sa& sa, Time now) {
   Time when = Time::max();
   const bool reserving =
-      sa.ceiling < sa.limit && sa.ceiling.value() + 1 - sa.next.value() < config_.ceiling_step / 2;
+      !sa.supplied && sa.ceiling < sa.limit && sa.ceiling.value() + 1 - sa.next.value() < config_.ceiling_step / 2;
   if (reserving) when = sa.ceiling_asked + config_.ceiling_retry;
   if (sa.waiting() != 0 && sa.next <= sa.ceiling) {  // else only a ceiling helps
     for (const Lease& lease : sa.live()) {
@@ -292,6 +416,8 @@ void Sequencer::set_timer(const Sa& sa, Time now) {
       if (!lease.returned) when = std::min(when, lease.next_recall);
     }
   }
+  if (sa.room != nullptr && sa.leases_count != 0)  // then it may be given back
+    when = std::min(when, std::ranges::max(sa.live(), {}, &Lease::ends).ends);
   timers_.set(index_of(sa), when == Time::max() ? when : std::max(when, now + Duration(1)));
 }
 

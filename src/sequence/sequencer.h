@@ -27,6 +27,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <limits>
 #include <optional>
 #include <span>
@@ -50,12 +51,15 @@ struct SequencerConfig {
   Duration sharing_time = 100ms;        // two requesters within this time share; one alone for it is exclusive
   Duration recall_after = 1ms;          // a shared lease that blocks others for this long is asked for
   Duration recall_retry = 1ms;          // first repetition of a recall; doubles up to 16 times this
+  Duration request_life = 50ms;         // a request that is not repeated for so long is void: who asked is gone
   Duration ceiling_retry = 1s;          // repetition of NeedCeiling
-  std::uint32_t shared_margin = 4;      // numbers of the peer's window that are not used
+  std::uint32_t shared_margin = 1;      // numbers of the peer's window that are not used: it may count one less
+  std::uint32_t shared_parts = 4;       // into which the span is divided at most, however many wait
   std::uint16_t exclusive_least = 32;   // numbers in an exclusive lease, however few are wanted
   std::uint16_t exclusive_most = 1024;  // numbers in an exclusive lease, however many are wanted
   std::uint64_t ceiling_step = std::uint64_t{1} << 20;  // numbers reserved at a time
   std::size_t sas_max = 4096;                           // SAs for which memory is taken at the start
+  std::size_t rooms_max = 4096;  // SAs that more than four targets use at the same time; others serve four at once
 };
 
 struct SequencedSa {
@@ -64,6 +68,7 @@ struct SequencedSa {
   SeqNo first;  // never granted before: 1, or one after the ceiling found in the coupling facility
   std::uint32_t peer_window = 32;  // numbers; the peer's replay window
   bool esn = false;
+  bool supplied = false;  // its numbers come by supply(), not from the coupling facility
 };
 
 struct SequencerEvent {
@@ -96,6 +101,22 @@ class Sequencer {
   /// Numbers up to and including `last` are reserved. A value below the present one is ignored.
   void set_ceiling(SaId sa, SeqNo last);
 
+  // Of an SA that is `supplied`: this sequencer divides what another one has leased to it (host_sequencer.h).
+  struct Supply {
+    SeqNo first, last;    // above all former ones; what is left of those is skipped
+    Time stop;            // not to be sent at or after
+    bool shared = false;  // to be returned as soon as its packets have left
+  };
+  void supply(SaId sa, const Supply& supply);
+  /// Skips what is left of the supply and asks for what is out of it.
+  void withdraw(SaId sa, Time now, wire::FastOutbox& out);
+  /// There will be no more.
+  void exhaust(SaId sa);
+  /// Numbers that are waited for and not there to be granted. 0: none, or something is left of the supply.
+  [[nodiscard]] std::uint32_t short_of(SaId sa, Time now) const;
+  /// The lowest number of the supply that may still be granted or sent. Nothing: none may.
+  [[nodiscard]] std::optional<SeqNo> lowest_in_use(SaId sa, Time now) const;
+
   /// Takes a kLeaseRequest or kLeaseReturn; the caller has checked that it comes from the sender it names.
   void receive(const wire::FastMessage& message, Time now, wire::FastOutbox& out);
   /// Grants, recalls and repeats what is due.
@@ -115,6 +136,7 @@ class Sequencer {
  private:
   static constexpr std::size_t kLeasesMax = 32;   // per SA, live and in their skew guard
   static constexpr std::size_t kLesseesMax = 32;  // per SA, remembered
+  static constexpr std::size_t kFew = 4;          // of either, beyond which an SA needs Room
 
   struct Lessee {
     NodeId node;
@@ -125,9 +147,10 @@ class Sequencer {
     Lessee holder;
     std::uint64_t id = 0;
     SeqNo first;
+    std::uint32_t duration_us = 0;
     std::uint16_t count = 0;
-    bool shared = false;
-    bool returned = false;
+    bool shared : 1 = false;
+    bool returned : 1 = false;
     std::uint8_t recalls = 0;  // sent
     Time next_recall;          // when another one waits for it
     Time ends;                 // when its numbers leave the span
@@ -135,40 +158,71 @@ class Sequencer {
   /// A lessee of one SA and its newest request.
   struct Requester {
     Lessee lessee;
-    std::uint64_t id = 0;    // newest seen
-    std::uint16_t want = 0;  // not 0: waiting
-    std::uint64_t turn = 0;  // order of arrival; who waits longest is first
+    std::uint64_t id = 0;     // newest seen
+    std::uint16_t want = 0;   // not 0: waiting
+    std::uint32_t heard = 0;  // when it last asked, in milliseconds
+    std::uint64_t turn = 0;   // order of arrival; who waits longest is first
   };
-  struct Sa {
+  /// Of an SA that more than a few targets use at the same time.
+  struct Room {
+    std::array<Lease, kLeasesMax> leases;
+    std::array<Requester, kLesseesMax> requesters;
+  };
+  /// Small, for there are many and a request finds its SA in no cache: all lines of it are asked for at once.
+  struct alignas(64) Sa {
+    struct Parameters {  // of SequencedSa, what is needed on and on
+      IpAddress dvipa;
+      Epoch epoch;
+      std::uint32_t peer_window = 32;
+    };
     SaId id;
-    bool used = false;
-    SequencedSa parameters;
-    SeqNo next;     // to be granted
-    SeqNo ceiling;  // last that is reserved
-    SeqNo limit;    // last that the SA has
-    bool shared = false;
-    bool near_exhaustion_told = false;
+    Parameters parameters;
+    SeqNo next;                        // to be granted
+    SeqNo ceiling;                     // last that is reserved
+    SeqNo limit;                       // last that the SA has
+    Time stop = Time::max();           // of the supply
     Time ceiling_asked = Time::min();  // when NeedCeiling was last emitted
     SeqNo ceiling_wanted;
     Lessee last_requester;
     Time last_request = Time::min();
     Time last_change = Time::min();  // when a request came from another one than the request before
     std::uint64_t turns = 0;
-    std::uint32_t leases_count = 0, requesters_count = 0;
-    std::array<Lease, kLeasesMax> leases;  // by rising number
-    std::array<Requester, kLesseesMax> requesters;
+    Room* room = nullptr;  // instead of the arrays below
+    bool used = false;
+    bool supplied = false;
+    bool supply_shared = false;
+    bool shared = false;
+    bool near_exhaustion_told = false;
+    std::uint8_t leases_count = 0, requesters_count = 0;
+    std::array<Lease, kFew> few_leases;  // by rising number
+    std::array<Requester, kFew> few_requesters;
 
-    [[nodiscard]] std::span<Lease> live() { return std::span(leases).first(leases_count); }
-    [[nodiscard]] std::span<const Lease> live() const { return std::span(leases).first(leases_count); }
-    [[nodiscard]] std::span<Requester> known() { return std::span(requesters).first(requesters_count); }
-    [[nodiscard]] std::span<const Requester> known() const { return std::span(requesters).first(requesters_count); }
+    [[nodiscard]] std::span<Lease> live() {
+      return {room != nullptr ? room->leases.data() : few_leases.data(), leases_count};
+    }
+    [[nodiscard]] std::span<const Lease> live() const { return const_cast<Sa*>(this)->live(); }
+    [[nodiscard]] std::span<Requester> known() {
+      return {room != nullptr ? room->requesters.data() : few_requesters.data(), requesters_count};
+    }
+    [[nodiscard]] std::span<const Requester> known() const { return const_cast<Sa*>(this)->known(); }
     [[nodiscard]] Requester* first_waiting();
+    /// Nobody waits any more whose request is older.
+    void forget_silent(std::uint32_t heard_least);
     [[nodiscard]] std::uint32_t waiting() const;
-    [[nodiscard]] Requester* requester(const Lessee& lessee, std::uint64_t request);
     void forget_ended(Time now);
+    void prefetch() const {
+      const auto* bytes = reinterpret_cast<const std::uint8_t*>(this);
+      for (std::size_t at = 0; at < sizeof(Sa); at += 64) __builtin_prefetch(bytes + at, 1);
+    }
   };
+  static_assert(sizeof(Sa) <= 512);
 
   Sa* find(SaId sa);
+  std::size_t find_all(const wire::FastMessage& message, std::span<Sa*> found);
+  [[nodiscard]] Requester* entry_of(Sa& sa, const Lessee& lessee, std::uint64_t request);
+  [[nodiscard]] bool has_place(Sa& sa, std::size_t taken);
+  void give_room(Sa& sa);
+  void take_room_back(Sa& sa);
   void on_request(Sa& sa, const Lessee& lessee, const wire::LeaseRequest& request, Time now, wire::FastOutbox& out);
   void on_repetition(const Sa& sa, const Requester& requester, wire::FastOutbox& out) const;
   void on_return(Sa& sa, const Lessee& lessee, std::uint64_t id, Time now);
@@ -191,7 +245,9 @@ class Sequencer {
   NodeId self_;
   SequencerConfig config_;
   std::vector<Sa> sas_;
-  std::vector<std::uint32_t> free_;                 // indices in sas_
+  std::vector<std::uint32_t> free_;  // indices in sas_
+  std::deque<Room> rooms_;
+  std::vector<Room*> free_rooms_;
   absl::flat_hash_map<SaId, std::uint32_t> index_;  // look-up only: its order never matters
   Deadlines timers_;                                // by index in sas_
   std::vector<SequencerEvent> events_;

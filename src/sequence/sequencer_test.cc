@@ -122,5 +122,68 @@ TEST(Sequencer, HasNoTimerWhenNothingIsDue) {
   EXPECT_EQ(sequencer.next_timer(), Time::max());
 }
 
+/// Eight lessees want four numbers each of one SA, over and over: how many were given some in each round.
+class Crowd {
+ public:
+  explicit Crowd(std::size_t rooms) : sequencer_(NodeId(1), {.sas_max = 2, .rooms_max = rooms}) {
+    for (std::uint64_t sa = 1; sa <= 2; ++sa) {
+      sequencer_.add_sa(SaId(sa),
+                        {.dvipa = IpAddress(1), .epoch = Epoch(1), .first = SeqNo(1), .peer_window = 128});
+      sequencer_.set_ceiling(SaId(sa), SeqNo(1 << 20));
+    }
+  }
+  std::size_t round(SaId sa) {
+    std::size_t grants = 0;
+    for (std::uint16_t node = 2; node < 10; ++node) {
+      std::array<std::uint8_t, 100> buffer;
+      wire::FastWriter writer(buffer, {.type = wire::FastType::kLeaseRequest,
+                                       .sender = NodeId(node),
+                                       .dvipa = IpAddress(1),
+                                       .epoch = Epoch(1)});
+      EXPECT_TRUE(writer.append(wire::LeaseRequest{.sa = sa, .id = ++id_, .want = 4, .last = {}}));
+      sequencer_.receive(*wire::FastMessage::parse(writer.bytes()), now_, outbox_);
+      sequencer_.tick(now_, outbox_);
+    }
+    for (std::size_t i = 0; i < outbox_.size(); ++i) {
+      const auto message = *wire::FastMessage::parse(outbox_.datagram(i).bytes);
+      if (message.header().type == wire::FastType::kLeaseGrant) grants += message.count();
+    }
+    outbox_.clear();
+    return grants;
+  }
+  /// All leases end.
+  void rest() {
+    now_ += 1s;
+    sequencer_.tick(now_, outbox_);
+    outbox_.clear();
+  }
+
+ private:
+  Sequencer sequencer_;
+  wire::FastOutbox outbox_;
+  Time now_{1h};
+  std::uint64_t id_ = 0;
+};
+
+// The SA that has room keeps it for as long as it needs it; then another one can have it.
+TEST(Sequencer, RoomForManyGoesFromOneSaToTheOther) {
+  Crowd crowd(1);
+  crowd.round(SaId(1));  // the first one sends alone
+  crowd.rest();
+  EXPECT_EQ(crowd.round(SaId(1)), 8u);
+  crowd.round(SaId(2));
+  EXPECT_LT(crowd.round(SaId(2)), 8u);
+  crowd.rest();
+  EXPECT_EQ(crowd.round(SaId(2)), 8u);
+}
+
+TEST(Sequencer, WithoutRoomAFewAreServedAtATime) {
+  Crowd crowd(0);
+  crowd.round(SaId(1));
+  crowd.rest();  // those who wait get theirs
+  crowd.rest();
+  EXPECT_EQ(crowd.round(SaId(1)), 4u);
+}
+
 }  // namespace
 }  // namespace testudo::sequence

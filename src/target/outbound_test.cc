@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <functional>
 #include <numeric>
 #include <optional>
 #include <vector>
@@ -17,6 +18,7 @@ namespace {
 
 using testing::ElementsAre;
 using testing::IsEmpty;
+using testing::Not;
 using testing::SizeIs;
 
 constexpr std::uint16_t kMss = 1348;
@@ -226,6 +228,49 @@ TEST(Outbound, HoldsNoMoreThanItMay) {
   EXPECT_EQ(world.dropped(Drop::kHoldFull), 3u);  // packets, not super-segments
   world.exchange();
   expect_opened(world, segments_of_all({tcp_packet(kProtected, 10, 0, 1), tcp_packet(kProtected, 10, 0, 2)}));
+}
+
+// Nobody may grant anything, for whatever reason and however long: what comes waits, as much as there is room for
+// and as long as it may, then it is dropped and counted. Nothing leaves, neither in the clear nor with a number
+// that is a guess; and once numbers come, what still waits goes first.
+void expect_backpressure(World& world, const std::function<void()>& turn_ends,
+                         const std::function<void()>& numbers_come) {
+  constexpr std::uint32_t kTurns = 500, kRoom = 8;
+  for (std::uint32_t turn = 0; turn < kTurns; ++turn) {  // 5 s of traffic
+    world.process(tcp_packet(kProtected, 10, 0, turn));
+    turn_ends();
+    world.outbound.tick(world.time());
+    world.pass(10ms);
+  }
+  EXPECT_EQ(world.send_calls, 0u);
+  const std::uint64_t full = world.dropped(Drop::kHoldFull), expired = world.dropped(Drop::kHoldExpired);
+  EXPECT_EQ(full + expired + kRoom, kTurns);
+  EXPECT_GE(expired, 4 * kRoom);  // what waits is not the oldest that ever came: its places are filled anew
+  EXPECT_EQ(world.dropped(), full + expired);
+  numbers_come();
+  world.exchange();
+  EXPECT_THAT(world.clear, IsEmpty());
+  EXPECT_THAT(numbers_of(world.sent), ElementsAre(1, 2, 3, 4, 5, 6, 7, 8));
+  for (const World::Sent& sent : world.sent) EXPECT_THAT(world.open(sent), Not(IsEmpty()));
+  EXPECT_EQ(world.outbound.next_timer(), Time::max());
+}
+
+// The owner is there, the coupling facility is not.
+TEST(Outbound, WaitsThenDropsWhileNoCeilingIsRaised) {
+  World world({.hold_packets = 8});
+  world.install(1, SeqNo(1), SeqNo(0));
+  expect_backpressure(
+      world, [&] { world.exchange(); }, [&] { world.sequencer.set_ceiling(SaId(1), SeqNo(1 << 20)); });
+}
+
+TEST(Outbound, WaitsThenDropsWhileTheOwnerIsSilent) {
+  World world({.hold_packets = 8});
+  world.install(1);
+  const auto lose_requests = [&] {
+    world.lessee.poll(world.time(), world.outbox);
+    world.outbox.clear();
+  };
+  expect_backpressure(world, lose_requests, [] {});
 }
 
 TEST(Outbound, HoldsNoLongerThanItMay) {
