@@ -11,7 +11,7 @@ SEEDS ?= 10000
 TIDY ?= base wire crypto ipsec policy sequence distributor target path
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: all help setup build demo test sim fuzz bench lint tidy format clean
+.PHONY: all help setup build demo test sim mutations fuzz bench lint tidy format clean
 
 all: build
 
@@ -20,6 +20,7 @@ help:
 	@echo 'make demo     the main job, end to end, in network namespaces on this machine (root)'
 	@echo 'make test     every test: unit, property, simulation, end to end (root)'
 	@echo 'make sim      seeds 1 to SEEDS=$(SEEDS) of the simulation, SCENARIO=$(SCENARIO) (docs/simulation.md)'
+	@echo 'make mutations  small faults in the code of leases and replay protection: which check catches each?'
 	@echo 'make fuzz     every fuzz target with its corpus for FUZZ_SECONDS=$(FUZZ_SECONDS) each'
 	@echo 'make bench    benchmarks against DPDK and ipsec-mb, about BENCH_SECONDS=$(BENCH_SECONDS) (docs/performance.md)'
 	@echo 'make format   format the C++ sources; make lint: check format and layers'
@@ -45,6 +46,9 @@ sim: setup
 	@tools/build.sh $(PRESET) sim_cluster
 	@set -o pipefail; build/$(PRESET)/sim/sim_cluster --scenario $(SCENARIO) --seeds 1..$(SEEDS) --jobs "$$(nproc)" | \
 	  awk '/^seed [0-9]+: ok/ { ok++; next } { print } END { print ok + 0 " seeds are well" }'
+
+mutations: setup
+	@$(PYTHON) tools/run_mutations.py
 
 fuzz: setup
 	@$(PYTHON) tools/run_fuzz.py --seconds $(FUZZ_SECONDS)

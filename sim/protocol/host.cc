@@ -49,6 +49,7 @@ void Host::crash() {
   commits_.reset();
   windows_.clear();
   deleted_.clear();
+  keeper_ = {};
   held_.clear();
   outbox_.clear();
   epoch_ = welcomed_ = Epoch();
@@ -108,6 +109,7 @@ void Host::adopt(Epoch epoch, NodeId owner) {
   epoch_ = epoch;
   owner_id_ = owner;
   if (owner_ != nullptr && owner != id_) owner_.reset();
+  keeper_.fence(epoch);
   lessee_->set_owner(kDvipa, epoch, owner);
   commits_->set_owner(kDvipa, epoch, owner);
   join(kJoinFirst);
@@ -140,6 +142,31 @@ void Host::welcomed(Epoch epoch, std::uint32_t life) {
   if (life != life_ || epoch != epoch_) return;
   welcome_ = true;
   welcomed_ = epoch;
+}
+
+// ---- takeover ----
+
+void Host::on_asked(Epoch epoch, NodeId owner) {
+  hears_of(epoch, owner);
+  if (epoch != epoch_ || owner != owner_id_) return;
+  world_.send(id_, owner, [epoch, report = report()](Host& host) {
+    if (host.owner() != nullptr && host.owner()->epoch() == epoch) host.owner()->on_report(report);
+  });
+}
+
+distributor::MemberReport Host::report() const {
+  distributor::MemberReport report{
+      .from = {id_, life_}, .windows = {}, .record_epoch = keeper_.epoch(), .record = {}};
+  for (const auto& [sa, window] : windows_) report.windows.push_back(distributor::report_of(sa, window));
+  for (const auto& [sa, window] : keeper_.windows()) report.record.push_back(window);
+  return report;
+}
+
+void Host::on_record(NodeId from, const distributor::ReplayRecord& record) {
+  if (record.epoch != epoch_ || !keeper_.keep(record)) return;
+  world_.send(id_, from, [me = id_, epoch = record.epoch, copy = record.copy, serial = record.serial](Host& host) {
+    if (host.owner() != nullptr && host.owner()->epoch() == epoch) host.owner()->on_kept(me, copy, serial);
+  });
 }
 
 // ---- sending ----

@@ -13,6 +13,7 @@
 #include <string>
 
 #include "base/strong.h"
+#include "distributor/replay_recovery.h"
 #include "ipsec/replay_window.h"
 #include "sequence/lessee.h"
 #include "sequence/replay_commits.h"
@@ -61,6 +62,12 @@ class Host {
   /// The owner knows this life of ours, and what we accept from now on is ours to tell.
   void welcomed(Epoch epoch, std::uint32_t life);
 
+  // ---- takeover ----
+  /// A new owner asks for what we have accepted, and for the record that we keep.
+  void on_asked(Epoch epoch, NodeId owner);
+  [[nodiscard]] distributor::MemberReport report() const;
+  void on_record(NodeId from, const distributor::ReplayRecord& record);
+
   // ---- packets and messages; within input() ----
   void produce(std::uint32_t tunnel, std::uint32_t count);
   void on_fast(const wire::FastMessage& message);
@@ -98,6 +105,7 @@ class Host {
   std::unique_ptr<sequence::Lessee> lessee_;
   std::unique_ptr<sequence::ReplayCommits> commits_;
   std::map<SaId, ipsec::ReplayWindow> windows_;
+  distributor::ReplayKeeper keeper_;
   std::set<SaId> deleted_;                       // a target without the SA cannot open its packets
   std::map<std::uint32_t, std::uint32_t> held_;  // packets that wait for numbers, by tunnel
   wire::FastOutbox outbox_{32};

@@ -82,7 +82,7 @@ void Judge::sequencer_jumped() {
   }
 }
 
-void Judge::accepted(SaId id, SeqNo number, bool genuine, const std::string& who, Epoch epoch) {
+void Judge::accepted(SaId id, SeqNo number, bool genuine, const std::string& who) {
   Inbound& sa = inbound_[id];
   ++figures_.accepted;
   const auto [before, fresh] = sa.accepted.emplace(number.value(), who);
@@ -91,10 +91,6 @@ void Judge::accepted(SaId id, SeqNo number, bool genuine, const std::string& who
         fmt::format("SA {}: {} is accepted by {}, and was by {}", id.value(), number.value(), who, before->second));
   }
   if (!genuine) fail(fmt::format("SA {}: {} is accepted by {} and was forged", id.value(), number.value(), who));
-  if (epoch < sa.epoch && sa.open) {
-    fail(fmt::format("SA {}: {} is accepted by {} under epoch {}, and the owner of epoch {} receives", id.value(),
-                     number.value(), who, epoch.value(), sa.epoch.value()));
-  }
 }
 
 bool Judge::was_accepted(SaId id, SeqNo number) const {

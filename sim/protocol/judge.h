@@ -7,7 +7,9 @@
 //   - a packet that the peer's window refuses because of how numbers were handed out (E6);
 //   - a number of an inbound SA that is accepted twice, wherever; or a packet that is not genuine (C5);
 //   - a host that honours a grant or a forward of an epoch after one of a later epoch (G5);
-//   - a target that accepts something under an epoch while an owner of a later epoch receives on the same SA.
+//   - an SA that was closed, and is opened again.
+//
+// World adds: nothing is accepted under an epoch that an active owner of a later one would let in as well.
 //
 // It knows real time and all of the cluster, which no part of the cluster does.
 #pragma once
@@ -45,7 +47,7 @@ class Judge {
   void sequencer_jumped();
 
   // ---- inbound ----
-  void accepted(SaId sa, SeqNo number, bool genuine, const std::string& who, Epoch epoch);
+  void accepted(SaId sa, SeqNo number, bool genuine, const std::string& who);
   [[nodiscard]] bool was_accepted(SaId sa, SeqNo number) const;
   /// The owner of this epoch forwards and accepts on the SA from now on; `false`: it is closed.
   void receives(SaId sa, Epoch epoch, bool open);

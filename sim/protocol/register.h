@@ -15,6 +15,7 @@
 #include <optional>
 
 #include "base/strong.h"
+#include "distributor/replay_journal.h"
 
 namespace testudo::sim::protocol {
 
@@ -40,6 +41,17 @@ class Register {
     ceilings_[sa] = std::max(ceilings_[sa], last);
     return true;
   }
+  /// By compare-and-set on the version as well: an older write that is late must not undo a newer one.
+  bool store(Epoch epoch, std::uint64_t version, const distributor::ReplayWitnesses& witnesses) {
+    ++revision_;
+    if (epoch != epoch_ || version != witnesses_version_) return false;
+    witnesses_ = witnesses;
+    witnesses_version_ = revision_;
+    return true;
+  }
+  [[nodiscard]] const distributor::ReplayWitnesses& witnesses() const { return witnesses_; }
+  [[nodiscard]] std::uint64_t witnesses_version() const { return witnesses_version_; }
+
   [[nodiscard]] SeqNo ceiling(SaId sa) const {
     const auto found = ceilings_.find(sa);
     return found == ceilings_.end() ? SeqNo() : found->second;
@@ -50,6 +62,8 @@ class Register {
   NodeId owner_;
   std::uint64_t revision_ = 0;
   std::map<SaId, SeqNo> ceilings_;
+  distributor::ReplayWitnesses witnesses_;
+  std::uint64_t witnesses_version_ = 0;
 };
 
 }  // namespace testudo::sim::protocol

@@ -13,6 +13,7 @@ namespace {
 constexpr Duration kXcfDelay = 2us, kXcfJitter = 30us;
 constexpr Duration kPathDelay = 20us;  // to and from the peer
 constexpr Duration kFacilityDelay = 100us, kFacilityJitter = 2ms;
+constexpr Duration kFacilityTimeout = 20ms;
 constexpr Duration kWatchDelay = 20ms;
 constexpr Duration kJoinTime = 30ms;  // of the cluster, before traffic begins
 constexpr Duration kSettleMost = 8s;
@@ -155,7 +156,15 @@ void World::moves_dvipa_to(NodeId node) {
 
 void World::accepted(const EspPacket& packet, SeqNo number, const Host& host, Epoch epoch) {
   tell(host.name(), "accepts {} of SA {}, flow {}", number.value(), packet.sa.value(), packet.flow);
-  judge_.accepted(packet.sa, number, packet.genuine, host.name(), epoch);
+  judge_.accepted(packet.sa, number, packet.genuine, host.name());
+  // A target or an owner that was stopped may accept late what it was given, if the owner of today knows.
+  for (const auto& other : hosts_) {
+    if (other->owner() == nullptr || other->owner()->epoch() <= epoch) continue;
+    if (!other->owner()->would_accept(packet.sa, number)) continue;
+    judge_.fail(fmt::format("SA {}: {} is accepted by {} under epoch {}, and epoch {} would accept it again",
+                            packet.sa.value(), number.value(), host.name(), epoch.value(),
+                            other->owner()->epoch().value()));
+  }
   peer_.heard(packet);
 }
 
@@ -174,6 +183,25 @@ void World::reserve(const Host& host, Epoch epoch, SaId sa, SeqNo last, std::fun
           if (owner_role(node, epoch) != nullptr) granted();
         });
     });
+  });
+}
+
+void World::store(const Host& asking, Epoch epoch, std::uint64_t version,
+                  const distributor::ReplayWitnesses& witnesses, std::function<void(bool)> answer) {
+  const NodeId node = asking.id();
+  const auto back = [this, node, life = asking.life(), answer = std::move(answer)](bool answered) {
+    after(random(kFacilityJitter) + (answered ? Duration() : kFacilityTimeout),
+          [this, node, life, answer, answered] {
+            if (host(node).life() == life) host(node).input([answer, answered] { answer(answered); });
+          });
+  };
+  if (!faults_.reaches_facility(node)) return back(false);
+  after(kFacilityDelay + random(kFacilityJitter), [this, node, epoch, version, witnesses, back] {
+    if (register_.store(epoch, version, witnesses)) {
+      tell("facility", "witnesses of epoch {}: keeper host {}, {} targets", epoch.value(), witnesses.keeper.value(),
+           witnesses.targets.size());
+    }
+    back(faults_.reaches_facility(node) && !chance(calm_ ? 0 : plan_.loss / 4));
   });
 }
 
@@ -224,7 +252,8 @@ void World::replace(std::uint32_t tunnel) {
 /// The peer and the owner of the moment have agreed; else control tries again.
 void World::replaced(std::uint32_t tunnel) {
   Owner* owner = register_.owner() == NodeId() ? nullptr : owner_role(register_.owner(), register_.epoch());
-  if (owner == nullptr || !host(register_.owner()).up()) return after(20ms, [this, tunnel] { replaced(tunnel); });
+  if (owner == nullptr || !owner->active() || !host(register_.owner()).up())
+    return after(20ms, [this, tunnel] { replaced(tunnel); });
   Tunnel& t = tunnels_[tunnel];
   for (const NodeId node : nodes_) {
     send(register_.owner(), node, [sa = t.inbound](Host& host) { host.forget_sa(sa); });

@@ -82,11 +82,14 @@ class World {
   void to_dvipa(const EspPacket& packet);
   void to_host(NodeId node, const EspPacket& packet);
   void moves_dvipa_to(NodeId node);
-  /// A host has delivered the packet.
+  /// A host has delivered the packet, as a target or as the owner of this epoch.
   void accepted(const EspPacket& packet, SeqNo number, const Host& host, Epoch epoch);
 
   // ---- the facility and what control does with it ----
   void reserve(const Host& host, Epoch epoch, SaId sa, SeqNo last, std::function<void()> granted);
+  /// `answer` runs at the host: the write came to its end, or there was no answer.
+  void store(const Host& host, Epoch epoch, std::uint64_t version, const distributor::ReplayWitnesses& witnesses,
+             std::function<void(bool answered)> answer);
   [[nodiscard]] SeqNo ceiling_at_takeover(SaId sa) const { return register_.ceiling(sa); }
   [[nodiscard]] const Register& written() const { return register_; }
   /// The host's session with the facility is over.

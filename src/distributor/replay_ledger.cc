@@ -17,6 +17,21 @@ ReplayLedger::ReplayLedger(std::uint32_t replay_window, const ReplayLedgerConfig
   CHECK(slots_ != nullptr);
 }
 
+/// Marks little: what the report calls old is behind the window then.
+ReplayLedger::ReplayLedger(std::uint32_t replay_window, const ReplayLedgerConfig& config, const WindowReport& known)
+    : ReplayLedger(replay_window, config) {
+  top_ = known.top.value();
+  floor_ = std::max(known.floor.value(), top_ > behind() ? top_ - behind() : 0);
+  for (const WindowReport::Block& block : known.blocks) {
+    for (std::uint64_t i = 0; i < 64; ++i) {
+      const std::uint64_t n = block.base + i;
+      if ((block.seen >> i & 1) == 0 || too_old(n)) continue;
+      if (far_ahead(n)) move_to(n - behind());  // of a larger ledger: seen is seen
+      slot(n).state = State::kSeen;
+    }
+  }
+}
+
 Replay ReplayLedger::check(SeqNo number, NodeId node, std::uint32_t flow) const {
   const std::uint64_t n = number.value();
   if (too_old(n)) return Replay::kTooOld;
@@ -83,6 +98,17 @@ void ReplayLedger::node_died(NodeId node) {
   }
 }
 
+WindowReport ReplayLedger::report(SaId sa, std::uint32_t window) const {
+  WindowReport report{.sa = sa,
+                      .top = SeqNo(top_),
+                      .floor = SeqNo(std::max(floor_, top_ > window ? top_ - window : 0)),
+                      .blocks = {}};
+  for (std::uint64_t n = report.floor.value() + 1; n <= top_ + behind(); ++n) {
+    if (slot(n).state == State::kSeen) report.see(SeqNo(n));
+  }
+  return report;
+}
+
 /// Numbers that come into the window are free; as many leave it at its old end.
 void ReplayLedger::move_to(std::uint64_t top) {
   if (top <= top_) return;
@@ -94,6 +120,7 @@ void ReplayLedger::move_to(std::uint64_t top) {
     for (std::uint64_t i = 0; i < count; ++i) slot(first + i) = {};
   }
   top_ = top;
+  floor_ = std::max(floor_, top > behind() ? top - behind() : 0);
 }
 
 }  // namespace testudo::distributor

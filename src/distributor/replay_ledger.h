@@ -32,6 +32,7 @@
 #include <memory>
 
 #include "base/strong.h"
+#include "distributor/replay_report.h"
 #include "wire/fast.h"
 
 namespace testudo::distributor {
@@ -52,6 +53,8 @@ class ReplayLedger {
  public:
   /// `replay_window`: the SA's. Numbers start at 1.
   ReplayLedger(std::uint32_t replay_window, const ReplayLedgerConfig& config);
+  /// Takeover: goes on where others were (ReplayRecovery).
+  ReplayLedger(std::uint32_t replay_window, const ReplayLedgerConfig& config, const WindowReport& known);
 
   /// What to do with a packet that nobody has authenticated. Changes nothing. `flow`: a keyed hash of the
   /// connection.
@@ -69,6 +72,10 @@ class ReplayLedger {
   void commit(NodeId from, const wire::ReplayCommit& report);
   /// All that is pending at the node counts as seen: it may have been accepted there.
   void node_died(NodeId node);
+
+  /// What is seen. Exact for the newest `window` numbers, and those ahead; what is older counts as seen. What is
+  /// pending is not in it: those who have it know, or node_died() has made it seen.
+  [[nodiscard]] WindowReport report(SaId sa, std::uint32_t window) const;
 
   /// Begins to load what check() will read.
   void prefetch(SeqNo number) const { __builtin_prefetch(&slot(number.value()), 1); }
@@ -88,9 +95,7 @@ class ReplayLedger {
 
   [[nodiscard]] std::uint64_t size() const { return std::uint64_t{mask_} + 1; }
   [[nodiscard]] std::uint64_t behind() const { return size() / 2; }
-  [[nodiscard]] bool too_old(std::uint64_t number) const {
-    return number == 0 || (number <= top_ && top_ - number >= behind());
-  }
+  [[nodiscard]] bool too_old(std::uint64_t number) const { return number <= floor_; }
   [[nodiscard]] bool far_ahead(std::uint64_t number) const { return number > top_ && number - top_ > behind(); }
   [[nodiscard]] Slot& slot(std::uint64_t number) { return slots_[number & mask_]; }
   [[nodiscard]] const Slot& slot(std::uint64_t number) const { return slots_[number & mask_]; }
@@ -103,6 +108,7 @@ class ReplayLedger {
   std::unique_ptr<Slot[], Free> slots_;
   std::uint32_t mask_;
   std::uint64_t top_ = 0;
+  std::uint64_t floor_ = 0;  // numbers up to this one are behind the window
 };
 
 }  // namespace testudo::distributor

@@ -2,6 +2,7 @@
 #include "sequence/replay_commits.h"
 
 #include <algorithm>
+#include <span>
 
 #include "base/check.h"
 
@@ -45,6 +46,9 @@ void ReplayCommits::set_owner(IpAddress dvipa, Epoch epoch, NodeId owner) {
     if (!sa.present || sa.parameters.dvipa != dvipa) continue;
     sa.parameters.epoch = epoch;
     sa.parameters.owner = owner;
+    // What was rejected, the former owner had forwarded. The new one may forward another packet with that number,
+    // and must not take this for its fate.
+    for (Block& block : std::span(sa.blocks).first(sa.blocks_count)) block.rejected = 0;
   }
 }
 

@@ -43,7 +43,8 @@ class ReplayCommits {
 
   void add_sa(SaId sa, const CommittedSa& parameters);
   void remove_sa(SaId sa);
-  /// Takeover: reports about the DVIPA's SAs go to `owner` from now on.
+  /// Takeover: reports about the DVIPA's SAs go to `owner` from now on, of what was accepted. What the former owner
+  /// had forwarded and was rejected is forgotten.
   void set_owner(IpAddress dvipa, Epoch epoch, NodeId owner);
 
   void accepted(SaId sa, SeqNo number, Time now) { note(sa, number, true, now); }

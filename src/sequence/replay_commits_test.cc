@@ -64,6 +64,16 @@ TEST_F(ReplayCommitsTest, GoToTheNewOwnerAfterATakeover) {
   EXPECT_EQ(last_header_.epoch, Epoch(12));
 }
 
+// The new owner may have forwarded another packet with that number since.
+TEST_F(ReplayCommitsTest, ForgetAtATakeoverWhatWasRejected) {
+  commits_.rejected(SaId(1), SeqNo(3), kStart);
+  commits_.accepted(SaId(1), SeqNo(4), kStart);
+  commits_.set_owner(IpAddress(1), Epoch(12), NodeId(5));
+  const auto entries = poll(kStart + 5ms);
+  ASSERT_EQ(entries.size(), 1u);
+  EXPECT_EQ(entries[0], (wire::ReplayCommit{SaId(1), SeqNo(0), 1 << 4, 0}));
+}
+
 TEST_F(ReplayCommitsTest, KeepWhatFitsAndForgetAnUnknownSa) {
   for (std::uint64_t i = 0; i < 100; ++i) commits_.accepted(SaId(1), SeqNo(64 * i), kStart);
   EXPECT_EQ(poll(kStart).size(), 20u);

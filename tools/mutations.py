@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The faults of tools/run_mutations.py: a name, a file, text that is in it exactly once and what takes its place, and
+the checks that are tried, in this order."""
+from typing import NamedTuple
+
+SEQUENCER, LESSEE = "src/sequence/sequencer.cc", "src/sequence/lessee.cc"
+COMMITS = "src/sequence/replay_commits.cc"
+LEDGER, REPORT = "src/distributor/replay_ledger.cc", "src/distributor/replay_report.cc"
+JOURNAL, RECOVERY = "src/distributor/replay_journal.cc", "src/distributor/replay_recovery.cc"
+TARGET = "src/target/inbound.cc"
+
+
+class Mutation(NamedTuple):
+    name: str
+    file: str
+    old: str
+    new: str
+    checks: tuple[str, ...]
+
+
+MUTATIONS = [
+    # ---- sequence leases ----
+    Mutation("skip the ceiling", SEQUENCER, "sa->ceiling = std::min(last, sa->limit);", "sa->ceiling = sa->limit;",
+             ("sim", "sequence")),
+    Mutation("grant the last number again", SEQUENCER, "sa.next = SeqNo(last.value() + 1);", "sa.next = last;",
+             ("sim", "sequence")),
+    Mutation("reuse what a lease left over", SEQUENCER, "    lease.returned = true;\n",
+             "    lease.returned = true;\n    if (sa.leases_count == 1) sa.next = lease.first;\n", ("sim", "sequence")),
+    Mutation("span not limited", SEQUENCER, "if (used >= span) return 0;", "if (used >= 8 * span) return 0;",
+             ("sim", "sequence")),
+    Mutation("no skew guard", SEQUENCER, "lease.ends = std::min(lease.ends, now + config_.skew_guard);",
+             "lease.ends = std::min(lease.ends, now);", ("sim", "sequence")),
+    Mutation("exclusive beside another lease", SEQUENCER, "if (lease.holder != requester.lessee) return 0;",
+             "if (lease.holder != requester.lessee) break;", ("sim", "sequence")),
+    Mutation("sequencer ignores the epoch", SEQUENCER, "sa->parameters.epoch != head.epoch || ", "",
+             ("sequence", "sim")),
+    Mutation("forget a recall", LESSEE, "    if (lease.id != id) continue;\n    lease.stopped = true;",
+             "    if (lease.id != id) continue;", ("sequence", "sim")),
+    Mutation("deadline from the grant's arrival", LESSEE, "const Time asked = sa.request.sent_first;",
+             "const Time asked = now;", ("sim", "sequence")),
+    Mutation("the whole lease is used", LESSEE, "duration - duration / config_.margin_divisor;", "2 * duration;",
+             ("sim", "sequence")),
+    Mutation("any grant is taken for ours", LESSEE, "if (grant.id != sa.request.id || sa.leases[1].id != 0) return;",
+             "if (sa.leases[1].id != 0) return;", ("sim", "sequence")),
+    Mutation("leases outlive their owner", LESSEE, "    sa.leases = {};\n", "", ("sequence", "sim")),
+    # ---- replay: owner and target ----
+    Mutation("a forged number moves the window", LEDGER, "if (too_old(n) || far_ahead(n)) return;\n  Slot& s",
+             "if (too_old(n)) return;\n  move_to(n);\n  Slot& s", ("sim", "distributor")),
+    Mutation("pending is trusted elsewhere", LEDGER,
+             "return s.node == node && s.flow == flow ? Replay::kForward : Replay::kAuthenticateFirst;",
+             "return Replay::kForward;", ("sim", "distributor")),
+    Mutation("a moved flow has two chances", LEDGER,
+             "if (s.state == State::kPending && s.flow == flow) return Replay::kReplay;", "", ("sim", "distributor")),
+    Mutation("rejected once frees two copies", LEDGER, "s.node == from && !s.again", "s.node == from",
+             ("distributor", "sim")),
+    Mutation("pending is forgotten at a death", LEDGER, "&& s.node == node) s.state = State::kSeen;",
+             "&& s.node == node) s.state = State::kFree;", ("sim", "distributor")),
+    Mutation("commit before the ICV", TARGET, "  if (request.authentic) {\n    // Two copies",
+             "  if (request.authentic || request.drop) {\n    // Two copies", ("target",)),
+    Mutation("two copies in one burst", TARGET,
+             "    if (const auto reason = sa.replay().check(request.seq)) return drop(*reason);\n", "", ("target",)),
+    Mutation("target ignores the epoch", TARGET, "dvipa->owner != member->node || !key.matches(dvipa->epoch)",
+             "dvipa->owner != member->node", ("target",)),
+    Mutation("rejected for the former owner", COMMITS, "block.rejected = 0;", "block.rejected |= 0;",
+             ("sequence", "sim")),
+    # ---- replay: takeover ----
+    Mutation("a report without what is old", REPORT, "SeqNo(newest > size ? newest - size : 0)", "SeqNo(0)",
+             ("sim", "distributor")),
+    Mutation("a snapshot ends at the top", LEDGER, "n <= top_ + behind(); ++n) {\n    if (slot(n).state == State::kSeen)",
+             "n <= top_; ++n) {\n    if (slot(n).state == State::kSeen)", ("distributor", "sim")),
+    Mutation("merge forgets a survivor", RECOVERY, "  merge_all(windows_, report.windows);\n",
+             "  if (windows_.empty()) merge_all(windows_, report.windows);\n", ("sim", "distributor")),
+    Mutation("the record is left out", RECOVERY, "WindowReport known = record->second;",
+             "WindowReport known{.sa = sa, .top = record->second.top, .floor = {}, .blocks = {}};",
+             ("sim", "distributor")),
+    Mutation("a witness that restarted will do", RECOVERY, "target.incarnation != report.from.incarnation", "false",
+             ("sim", "distributor")),
+    Mutation("a dead witness will do", RECOVERY, "if (missing_.contains(node)) lost_ = true;", "missing_.erase(node);",
+             ("sim", "distributor")),
+    Mutation("an old record will do", RECOVERY, "if (report.record_epoch != before_.epoch) lost_ = true;", "",
+             ("distributor", "sim")),
+    Mutation("struck off before the snapshot", JOURNAL, "    if (!is_safe(ticket)) targets.push_back(target);\n", "",
+             ("sim", "distributor")),
+    Mutation("delivered before it is kept", JOURNAL,
+             "return outstanding_.empty() || ticket < outstanding_.front().record.serial;", "return true;",
+             ("sim", "distributor")),
+    Mutation("the keeper ignores the fence", JOURNAL, "record.epoch < fence_ || ", "", ("distributor", "sim")),
+    Mutation("forwarded before it is written", JOURNAL,
+             "return std::ranges::find(stored_.targets, Witness{node, found->second}) != stored_.targets.end();",
+             "return true;", ("sim", "distributor")),
+]
