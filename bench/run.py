@@ -42,10 +42,12 @@ def programs(build: pathlib.Path) -> dict[str, pathlib.Path]:
     return found | {name: ROOT / script for name, (script, _) in SCRIPTS.items()}
 
 
+def nice() -> list[str]:
+    return ["nice", "-n", "-5"] if os.geteuid() == 0 else []
+
+
 def pinned(command: list[str]) -> list[str]:
-    core = max(os.sched_getaffinity(0))
-    nice = ["nice", "-n", "-5"] if os.geteuid() == 0 else []
-    return [*nice, "taskset", "-c", str(core), *command]
+    return [*nice(), "taskset", "-c", str(max(os.sched_getaffinity(0))), *command]
 
 
 def run(name: str, program: pathlib.Path, seconds: float) -> bool:
@@ -66,7 +68,7 @@ def run(name: str, program: pathlib.Path, seconds: float) -> bool:
         command.append(str(target))
     print(f"bench: {name}", flush=True)
     with (OUT / f"{name}.log").open("w") as log:
-        done = subprocess.run(command if name in SCRIPTS else pinned(command), stdout=log, stderr=subprocess.STDOUT,
+        done = subprocess.run([*nice(), *command] if name in SCRIPTS else pinned(command), stdout=log, stderr=subprocess.STDOUT,
                               stdin=subprocess.DEVNULL, check=False)
     if done.returncode == 0:
         return True
