@@ -5,8 +5,8 @@
 usage: bench/run.py [--seconds N] [--only NAME[,NAME]] [--preset release]
 
 Writes build/bench/PROGRAM.json (Google Benchmark's, or the program's own) and build/bench/summary.json, and prints the
-table. --seconds is about how long the whole run takes, at least a minute and a half; the default is 420. Exits 0 when everything ran, whether or not
-the goals are met, and 1 when a program failed.
+table. --seconds is about how long the whole run takes, at least a minute and a half; the default is 420. Exits 0 when
+everything ran, whether or not the goals are met, and 1 when a program failed.
 """
 import argparse
 import json
