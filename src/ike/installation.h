@@ -139,7 +139,7 @@ class Installation {
     std::vector<xcf::v1::Filter> filters;  // that are still to be sent, the last one first
   };
   struct Member {
-    absl::flat_hash_set<SaId> holds;  // look-up only: its order never matters
+    absl::flat_hash_set<SaId> holds;               // look-up only: its order never matters
     std::map<std::uint64_t, Sent> unacknowledged;  // by Install number
     std::optional<Everything> everything;          // comes before what waits
     std::deque<Waiting> waiting;
