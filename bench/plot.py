@@ -74,7 +74,7 @@ def waits(cases):
             line(axes, of_scheme(same, scheme), scheme, lambda c: c["wait_p99_us"], label=f"{scheme}, p99")
             line(axes, of_scheme(same, scheme), scheme, lambda c: c["wait_p50_us"], linestyle=":")
         axes.set_yscale("symlog", linthresh=10)
-        axes.set_ylim(bottom=-1)
+        axes.set_ylim(-1, 3000)
         axes.set_yticks([0, 10, 100, 1000], ["0", "10", "100", "1000"])
         by_targets(axes, f"{rate / 1e6:g} Mpps on one SA")
     all_axes[0].set_ylabel("wait for a number, µs")
@@ -104,7 +104,29 @@ def rates(cases):
     return figure
 
 
-PICTURES = {"freshness-drops": drops, "freshness-waits": waits, "freshness-rates": rates}
+def offers(cases):
+    """What an answer waits for its number, with numbers offered unasked and without."""
+    figure, all_axes = plt.subplots(1, 2, figsize=(8.5, 3.3), sharey=True)
+    for axes, targets in zip(all_axes, (4, 16)):
+        same = freshness.pick(cases, group="answers", targets=targets, burst=4, window=128)
+        for on, colour, name in ((False, "#3d5a80", "asked for"), (True, "#0b6e4f", "offered")):
+            those = sorted(freshness.pick(same, offers_on=on), key=lambda c: c["rate_offered"])
+            rates_of = [c["rate_offered"] / 1e3 for c in those]
+            axes.plot(rates_of, [c["wait_p99_us"] for c in those], "o-", color=colour, label=f"{name}, p99")
+            axes.plot(rates_of, [c["wait_p50_us"] for c in those], "o:", color=colour, label=f"{name}, p50")
+        axes.set_xscale("log")
+        axes.set_xticks([20, 100, 300], ["20", "100", "300"])
+        axes.set_ylim(bottom=0)
+        axes.set_xlabel("packets of answers on one SA, 1000/s")
+        axes.set_title(f"{targets} targets", fontsize=10)
+        axes.grid(alpha=0.3)
+    all_axes[0].set_ylabel("wait for a number, µs")
+    all_axes[0].legend(fontsize=8)
+    figure.suptitle("answers of 4 packets, 20–100 µs after what they answer; replay window 128, guard 20 µs", fontsize=10)
+    return figure
+
+
+PICTURES = {"freshness-drops": drops, "freshness-waits": waits, "freshness-rates": rates, "freshness-offers": offers}
 
 
 def write_data(cases, path):

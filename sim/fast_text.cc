@@ -31,6 +31,11 @@ std::string text(const wire::ReplayCommit& c) {
 
 std::string text(const wire::PathMtu& m) { return fmt::format("fits in {} bytes on its path", m.mtu); }
 
+std::string text(const wire::LeaseOffer& o) {
+  return fmt::format("offers lease {:x}: {} to {}, {} us after request {:x}", o.id, o.first.value(),
+                     o.first.value() + o.count - 1, o.age_us, o.seen);
+}
+
 template <typename Entry>
 std::string all(const wire::FastMessage& message) {
   std::string line;
@@ -59,6 +64,8 @@ std::string fast_text(std::span<const std::uint8_t> datagram) {
       return all<wire::ReplayCommit>(*message);
     case wire::FastType::kPathMtu:
       return all<wire::PathMtu>(*message);
+    case wire::FastType::kLeaseOffer:
+      return all<wire::LeaseOffer>(*message);
   }
   return "a fast message of an unknown type";
 }

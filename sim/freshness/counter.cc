@@ -82,7 +82,7 @@ class Counter final : public Numbering {
 
   void source_turn(Time, Mails&) override {}
   Time next_source_turn() const override { return Time::max(); }
-  void expect(std::size_t, std::uint32_t, Time, Mails&) override {}
+  void expect(std::size_t, Time, Mails&) override {}
   std::uint64_t granted() const override { return next_ - 1; }
   void count_offers(Result&) const override {}
 

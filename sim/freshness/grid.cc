@@ -78,6 +78,25 @@ void add_distance(std::vector<GridCase>& all) {
   }
 }
 
+void add_answers(std::vector<GridCase>& all) {
+  for (const std::uint32_t targets : {4u, 16u}) {
+    for (const double rate : {20e3, 100e3, 300e3}) {
+      for (const std::uint32_t burst : {1u, 4u}) {
+        for (const std::uint32_t window : {32u, 128u}) {
+          for (const bool offers : {false, true}) {
+            all.push_back({"answers",
+                           {.targets = targets,
+                            .rate = rate,
+                            .burst = burst,
+                            .windows = {window},
+                            .answers = {.on = true, .offers = offers}}});
+          }
+        }
+      }
+    }
+  }
+}
+
 }  // namespace
 
 std::vector<GridCase> grid() {
@@ -85,6 +104,7 @@ std::vector<GridCase> grid() {
   add_main(all);
   add_bounded(all);
   add_distance(all);
+  add_answers(all);
   return all;
 }
 

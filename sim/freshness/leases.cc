@@ -18,7 +18,8 @@ constexpr Duration kClocksApart = 17min;
 
 class Leases final : public Numbering {
  public:
-  explicit Leases(const Case& c) : sequencer_(kOwner, {.skew_guard = c.guard, .sas_max = 1}) {
+  explicit Leases(const Case& c)
+      : sequencer_(kOwner, {.skew_guard = c.guard, .offers = c.answers.offers, .sas_max = 1}) {
     CHECK(c.windows.size() == 1);
     sequencer_.add_sa(kSa, {.dvipa = kDvipa, .epoch = kEpoch, .first = SeqNo(1), .peer_window = c.windows[0]});
     sequencer_.set_ceiling(kSa, SeqNo(sequence::kLastWithoutEsn));
@@ -57,7 +58,9 @@ class Leases final : public Numbering {
   }
 
   void receive_at_source(const Mail& mail, Time now, Mails& out) override {
-    sequencer_.receive(*wire::FastMessage::parse(mail.bytes), now, outbox_);
+    const auto message = *wire::FastMessage::parse(mail.bytes);
+    count_used_offers(message);
+    sequencer_.receive(message, now, outbox_);
     source_turn(now, out);
   }
 
@@ -66,20 +69,41 @@ class Leases final : public Numbering {
     sequencer_.clear_events();
     for (std::size_t i = 0; i < outbox_.size(); ++i) {
       const wire::FastDatagram datagram = outbox_.datagram(i);
+      if (wire::FastMessage::parse(datagram.bytes)->header().type == wire::FastType::kLeaseOffer) ++offers_;
       out.push_back({datagram.to.value() - 1u, {datagram.bytes.begin(), datagram.bytes.end()}});
     }
     outbox_.clear();
   }
 
   Time next_source_turn() const override { return sequencer_.next_timer(); }
-  void expect(std::size_t, std::uint32_t, Time, Mails&) override {}
+  void expect(std::size_t host, Time now, Mails& out) override {
+    sequencer_.expect(kSa, node(host), now, outbox_);
+    source_turn(now, out);
+  }
   std::uint64_t granted() const override {
     const auto last = sequencer_.last_granted(kSa);
     return last ? last->value() : 0;
   }
-  void count_offers(Result&) const override {}
+  void count_offers(Result& result) const override {
+    result.offers = offers_;
+    result.offers_used = offers_used_;
+  }
 
  private:
+  void count_used_offers(const wire::FastMessage& message) {
+    const auto count = [this](std::uint64_t id, SeqNo last) {
+      if ((id & wire::LeaseOffer::kIds) != 0 && last != SeqNo()) ++offers_used_;
+    };
+    for (std::size_t i = 0; i < message.count(); ++i) {
+      if (message.header().type == wire::FastType::kLeaseRequest) {
+        const auto request = message.entry<wire::LeaseRequest>(i);
+        count(request.returned, request.last);
+      } else {
+        const auto back = message.entry<wire::LeaseReturn>(i);
+        count(back.id, back.last);
+      }
+    }
+  }
   static NodeId node(std::size_t host) { return NodeId(static_cast<std::uint16_t>(host + 1)); }
   static std::uint32_t incarnation(std::size_t host) { return static_cast<std::uint32_t>(host + 100); }
   static Time clock(std::size_t host, Time now) { return now + (host + 1) * kClocksApart; }
@@ -87,6 +111,7 @@ class Leases final : public Numbering {
   sequence::Sequencer sequencer_;
   std::deque<sequence::Lessee> lessees_;
   wire::FastOutbox outbox_;
+  std::uint64_t offers_ = 0, offers_used_ = 0;
 };
 
 }  // namespace

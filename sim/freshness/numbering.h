@@ -40,8 +40,8 @@ class Numbering {
   virtual void receive_at_source(const Mail& mail, Time now, Mails& out) = 0;
   virtual void source_turn(Time now, Mails& out) = 0;
   [[nodiscard]] virtual Time next_source_turn() const = 0;
-  /// Packets were forwarded to the target, which will answer them.
-  virtual void expect(std::size_t host, std::uint32_t packets, Time now, Mails& out) = 0;
+  /// A packet is forwarded to the target, which will answer it.
+  virtual void expect(std::size_t host, Time now, Mails& out) = 0;
 
   [[nodiscard]] virtual std::uint64_t granted() const = 0;
   virtual void count_offers(Result& result) const = 0;

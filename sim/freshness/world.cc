@@ -49,7 +49,7 @@ void World::handle(const Event& event) {
     case Kind::kBurst:
       next_burst(event.host);
       if (!case_.answers.on) return ready(event.host);
-      numbering_->expect(event.host, 1, now_, mails_);
+      numbering_->expect(event.host, now_, mails_);
       carry_to_hosts();
       return at(now_ + xcf_delay(event.host) + case_.answers.least +
                     traffic_.uniform(case_.answers.most - case_.answers.least),

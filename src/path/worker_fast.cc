@@ -42,6 +42,7 @@ void Worker::handle_fast(std::span<const std::uint8_t> bytes, NodeId from) {
       return sequencer_.receive(*message, now_, outbox_);
     case wire::FastType::kLeaseGrant:
     case wire::FastType::kLeaseRecall:
+    case wire::FastType::kLeaseOffer:
       if (dvipa->owner != from) return drops_.count(Drop::kStaleEpoch);
       return lessee_.receive(*message, now_);
     case wire::FastType::kReplayCommit:
@@ -63,6 +64,7 @@ void Worker::handle_own(const wire::FastMessage& message) {
       return sequencer_.receive(message, now_, outbox_);
     case wire::FastType::kLeaseGrant:
     case wire::FastType::kLeaseRecall:
+    case wire::FastType::kLeaseOffer:
       return lessee_.receive(message, now_);
     case wire::FastType::kReplayCommit:
     case wire::FastType::kPathMtu:

@@ -49,6 +49,30 @@ TEST(LeaseProperty, HoldsUnderEveryFault) {
   EXPECT_GT(shared, 1'000u);
 }
 
+// Numbers that nobody has asked for keep every promise that the others keep; clocks run apart by up to 10 %.
+TEST(LeaseProperty, HoldsWithOffersAndDriftingClocks) {
+  std::uint64_t offers = 0, used = 0, late = 0;
+  for (std::uint64_t seed = 1; seed <= 300; ++seed) {
+    LeaseWorldConfig config = from_seed(seed);
+    config.drift = 0.05;
+    config.answers = 0.7;
+    config.sequencer.offers = true;
+    config.burst_max = 1 + config.burst_max % 8;
+    config.burst_every = std::max<Duration>(config.burst_every / 4, 100us);
+    LeaseWorld world(seed, config);
+    world.run(150ms);
+    world.settle(3s);
+    ASSERT_THAT(world.complaints(), IsEmpty()) << "seed " << seed;
+    offers += world.offers();
+    used += world.offers_used();
+    late += world.dropped_late();
+  }
+  EXPECT_GT(offers, 10'000u);
+  EXPECT_GT(used, offers / 4);
+  EXPECT_LT(used, offers);
+  EXPECT_GT(late, 100u);
+}
+
 TEST(LeaseProperty, OneSenderSoonSendsWithoutAsking) {
   LeaseWorld world(1, {.lessees = 3, .sas = 1, .burst_every = 50us, .one_sender = true});
   world.run(100ms);

@@ -38,6 +38,8 @@ struct LeaseWorldConfig {
   Duration burst_every = 200us;      // mean, per lessee and SA
   std::uint64_t first = 1;
   bool one_sender = false;  // the others stay silent
+  double drift = 0;         // of clocks: each runs faster or slower than the sequencer's, by up to so much
+  double answers = 0;       // share of bursts that answer packets which the owner has forwarded
   SequencerConfig sequencer{.ceiling_step = 2000, .sas_max = 8};
   LesseeConfig lessee{.sas_max = 8};
 };
@@ -56,6 +58,8 @@ class LeaseWorld {
   [[nodiscard]] std::uint64_t dropped_late() const { return dropped_late_; }  // still_valid() said no
   [[nodiscard]] std::uint64_t grants() const { return granted_ranges_; }
   [[nodiscard]] std::uint64_t shared_grants() const { return shared_grants_; }
+  [[nodiscard]] std::uint64_t offers() const { return offers_; }
+  [[nodiscard]] std::uint64_t offers_used() const { return offers_used_; }
   [[nodiscard]] std::uint64_t waiting() const;
 
  private:
@@ -66,7 +70,8 @@ class LeaseWorld {
   struct Host {
     NodeId id;
     std::uint32_t incarnation = 0;
-    Duration clock{};  // its clock minus virtual time
+    Duration clock{};  // its clock at virtual time 0
+    double rate = 1;   // of its clock
     std::unique_ptr<Lessee> lessee;
     std::map<std::uint64_t, std::uint32_t> held;  // packets by SA
     std::map<std::uint64_t, Time> path;           // last arrival by SA: a path is first in, first out
@@ -98,8 +103,19 @@ class LeaseWorld {
   void at(Time when, std::function<void()> run) { events_.push({when, ++order_, std::move(run)}); }
   void complain(const std::string& what);
 
+  [[nodiscard]] Time local(const Host& host) const {
+    return Time(host.clock + Duration(static_cast<std::int64_t>(
+                                 static_cast<double>(now_.time_since_epoch().count()) * host.rate)));
+  }
+  [[nodiscard]] static Time global(const Host& host, Time local) {  // not before that
+    const double passed = static_cast<double>((local.time_since_epoch() - host.clock).count());
+    return Time(Duration(static_cast<std::int64_t>(passed / host.rate) + 2));
+  }
+
   void start(Host& host);
   void produce(std::size_t host, std::uint64_t sa);
+  void forward(std::size_t host, std::uint64_t sa);
+  void burst(std::size_t host, std::uint64_t sa);
   void turn(Host& host);
   void send_all(Host& host, std::uint64_t sa);
   void send(Host& host, std::uint64_t sa, const Numbers& numbers);
@@ -107,8 +123,10 @@ class LeaseWorld {
   void sequencer_turn();
   void after_sequencer();
   void observe_grants(const wire::FastMessage& message);
+  void observe_offers(const wire::FastMessage& message);
+  void observe(const wire::LeaseGrant& grant, std::uint32_t incarnation);
   void observe_returns(const wire::FastMessage& message);
-  void end_lease(std::uint64_t sa, std::uint32_t incarnation, std::uint64_t id);
+  void end_lease(std::uint64_t sa, std::uint32_t incarnation, std::uint64_t id, SeqNo last);
   void carry(NodeId to, std::vector<std::uint8_t> bytes);
   void deliver(NodeId to, const std::vector<std::uint8_t>& bytes);
   void carry_all(NodeId from, wire::FastOutbox& outbox);
@@ -125,6 +143,7 @@ class LeaseWorld {
   bool calm_ = false;
   std::uint32_t incarnations_ = 0;
   std::uint64_t sent_ = 0, received_ = 0, dropped_late_ = 0, granted_ranges_ = 0, shared_grants_ = 0;
+  std::uint64_t offers_ = 0, offers_used_ = 0;
   std::vector<std::string> complaints_;
 };
 
@@ -160,6 +179,7 @@ inline void LeaseWorld::complain(const std::string& what) {
 inline void LeaseWorld::start(Host& host) {
   host.incarnation = ++incarnations_;
   host.clock = random(Duration(1h));
+  host.rate = 1 + config_.drift * (static_cast<double>(random(2001)) / 1000 - 1);
   host.lessee = std::make_unique<Lessee>(host.id, host.incarnation, config_.lessee);
   host.busy_until = now_;
   for (std::uint64_t sa = 1; sa <= config_.sas; ++sa) {
@@ -168,9 +188,27 @@ inline void LeaseWorld::start(Host& host) {
 }
 
 inline void LeaseWorld::produce(std::size_t index, std::uint64_t sa) {
-  Host& host = hosts_[index];
   if (calm_) return;
   at(now_ + random(2 * config_.burst_every), [this, index, sa] { produce(index, sa); });
+  if (chance(config_.answers)) {
+    forward(index, sa);
+  } else {
+    burst(index, sa);
+  }
+}
+
+/// The owner forwards something to a target, which answers a while later.
+inline void LeaseWorld::forward(std::size_t index, std::uint64_t sa) {
+  wire::FastOutbox outbox(32);
+  sequencer_.expect(SaId(sa), hosts_[index].id, now_, outbox);
+  carry_all(kOwner, outbox);
+  sequencer_turn();
+  at(now_ + 20us + random(150us), [this, index, sa] { burst(index, sa); });
+}
+
+inline void LeaseWorld::burst(std::size_t index, std::uint64_t sa) {
+  Host& host = hosts_[index];
+  if (calm_) return;
   if (chance(config_.crashes)) {
     start(host);
     host.held.clear();
@@ -188,19 +226,19 @@ inline void LeaseWorld::turn(Host& host) {
     if (now_ < host.busy_until) return;
   }
   wire::FastOutbox outbox(32);
-  host.lessee->poll(now_ + host.clock, outbox);
+  host.lessee->poll(local(host), outbox);
   carry_all(host.id, outbox);
   const Time timer = host.lessee->next_timer();
   if (timer == Time::max()) return;
   const std::uint32_t incarnation = host.incarnation;
-  at(std::max(now_ + 1us, timer - host.clock), [this, &host, incarnation] {
-    if (host.incarnation == incarnation && host.lessee->next_timer() <= now_ + host.clock) turn(host);
+  at(std::max(now_ + 1us, global(host, timer)), [this, &host, incarnation] {
+    if (host.incarnation == incarnation && host.lessee->next_timer() <= local(host)) turn(host);
   });
 }
 
 inline void LeaseWorld::send_all(Host& host, std::uint64_t sa) {
   std::uint32_t& held = host.held[sa];
-  while (const Numbers numbers = host.lessee->take(SaId(sa), held, now_ + host.clock)) {
+  while (const Numbers numbers = host.lessee->take(SaId(sa), held, local(host))) {
     held -= numbers.count;
     if (calm_ || !chance(config_.preemptions)) {
       send(host, sa, numbers);
@@ -218,7 +256,7 @@ inline void LeaseWorld::send_all(Host& host, std::uint64_t sa) {
 }
 
 inline void LeaseWorld::send(Host& host, std::uint64_t sa, const Numbers& numbers) {
-  if (host.lessee->still_valid(numbers, now_ + host.clock)) {
+  if (host.lessee->still_valid(numbers, local(host))) {
     for (std::uint64_t n = numbers.first.value(); n <= numbers.last().value(); ++n) {
       Peer& peer = peers_[sa];
       ++sent_;
@@ -272,37 +310,49 @@ inline void LeaseWorld::after_sequencer() {
 inline void LeaseWorld::observe_grants(const wire::FastMessage& message) {
   for (std::size_t i = 0; i < message.count(); ++i) {
     const auto grant = message.entry<wire::LeaseGrant>(i);
-    if (grant.count == 0) continue;
-    Peer& peer = peers_[grant.sa.value()];
-    const std::uint64_t first = grant.first.value(), last = first + grant.count - 1;
-    std::erase_if(peer.out, [this](const Out& o) { return o.ends <= now_; });
-    const bool repeated = std::ranges::any_of(peer.out, [&](const Out& o) {
-      return o.id == grant.id && o.incarnation == message.header().incarnation && o.first == first &&
-             o.last == last;
-    });
-    if (repeated) continue;
-    ++granted_ranges_;
-    const auto next = peer.granted.lower_bound(first);  // by last number
-    if (next != peer.granted.end() && next->second <= last) complain(std::to_string(first) + " was granted twice");
-    if (last > peer.ceiling) complain("granted " + std::to_string(last) + ", past the ceiling");
-    peer.granted[last] = first;
-    const Time ends = now_ + config_.sequencer.lease_duration + config_.sequencer.skew_guard;
-    peer.out.push_back({grant.id, first, last, message.header().incarnation, grant.shared, ends});
-    if (!grant.shared) {
-      for (const Out& o : peer.out) {
-        if (o.incarnation != message.header().incarnation) complain("exclusive, and another one's lease is out");
-      }
-      continue;
-    }
-    ++shared_grants_;
-    const auto oldest = std::ranges::min(peer.out, {}, &Out::first).first;
-    if (last >= oldest + config_.window - config_.sequencer.shared_margin) {
-      complain("numbers " + std::to_string(oldest) + " to " + std::to_string(last) + " are out");
-    }
+    if (grant.count != 0) observe(grant, message.header().incarnation);
   }
 }
 
-inline void LeaseWorld::end_lease(std::uint64_t sa, std::uint32_t incarnation, std::uint64_t id) {
+inline void LeaseWorld::observe_offers(const wire::FastMessage& message) {
+  for (std::size_t i = 0; i < message.count(); ++i) {
+    const auto offer = message.entry<wire::LeaseOffer>(i);
+    ++offers_;
+    observe({.sa = offer.sa, .id = offer.id, .first = offer.first, .count = offer.count, .shared = true},
+            message.header().incarnation);
+  }
+}
+
+inline void LeaseWorld::observe(const wire::LeaseGrant& grant, std::uint32_t incarnation) {
+  Peer& peer = peers_[grant.sa.value()];
+  const std::uint64_t first = grant.first.value(), last = first + grant.count - 1;
+  std::erase_if(peer.out, [this](const Out& o) { return o.ends <= now_; });
+  const bool repeated = std::ranges::any_of(peer.out, [&](const Out& o) {
+    return o.id == grant.id && o.incarnation == incarnation && o.first == first && o.last == last;
+  });
+  if (repeated) return;
+  ++granted_ranges_;
+  const auto next = peer.granted.lower_bound(first);  // by last number
+  if (next != peer.granted.end() && next->second <= last) complain(std::to_string(first) + " was granted twice");
+  if (last > peer.ceiling) complain("granted " + std::to_string(last) + ", past the ceiling");
+  peer.granted[last] = first;
+  const Time ends = now_ + config_.sequencer.lease_duration + config_.sequencer.skew_guard;
+  peer.out.push_back({grant.id, first, last, incarnation, grant.shared, ends});
+  if (!grant.shared) {
+    for (const Out& o : peer.out) {
+      if (o.incarnation != incarnation) complain("exclusive, and another one's lease is out");
+    }
+    return;
+  }
+  ++shared_grants_;
+  const auto oldest = std::ranges::min(peer.out, {}, &Out::first).first;
+  if (last >= oldest + config_.window - config_.sequencer.shared_margin) {
+    complain("numbers " + std::to_string(oldest) + " to " + std::to_string(last) + " are out");
+  }
+}
+
+inline void LeaseWorld::end_lease(std::uint64_t sa, std::uint32_t incarnation, std::uint64_t id, SeqNo last) {
+  if ((id & wire::LeaseOffer::kIds) != 0 && last != SeqNo()) ++offers_used_;
   for (Out& o : peers_[sa].out) {
     if (o.incarnation == incarnation && o.id == id) o.ends = std::min(o.ends, now_ + config_.sequencer.skew_guard);
   }
@@ -313,10 +363,10 @@ inline void LeaseWorld::observe_returns(const wire::FastMessage& message) {
   for (std::size_t i = 0; i < message.count(); ++i) {
     if (message.header().type == wire::FastType::kLeaseRequest) {
       const auto request = message.entry<wire::LeaseRequest>(i);
-      if (request.returned != 0) end_lease(request.sa.value(), incarnation, request.returned);
+      if (request.returned != 0) end_lease(request.sa.value(), incarnation, request.returned, request.last);
     } else {
       const auto back = message.entry<wire::LeaseReturn>(i);
-      end_lease(back.sa.value(), incarnation, back.id);
+      end_lease(back.sa.value(), incarnation, back.id, back.last);
     }
   }
 }
@@ -330,10 +380,11 @@ inline void LeaseWorld::carry_all(NodeId from, wire::FastOutbox& outbox) {
       continue;
     }
     if (message->header().type == wire::FastType::kLeaseGrant) observe_grants(*message);
+    if (message->header().type == wire::FastType::kLeaseOffer) observe_offers(*message);
     std::vector<std::uint8_t> bytes(datagram.bytes.begin(), datagram.bytes.end());
-    const bool local = from == datagram.to;
-    if (!local && !calm_ && chance(config_.loss)) continue;
-    if (!local && !calm_ && chance(config_.duplication)) carry(datagram.to, bytes);
+    const bool own = from == datagram.to;
+    if (!own && !calm_ && chance(config_.loss)) continue;
+    if (!own && !calm_ && chance(config_.duplication)) carry(datagram.to, bytes);
     carry(datagram.to, std::move(bytes));
   }
 }
@@ -360,7 +411,7 @@ inline void LeaseWorld::deliver(NodeId to, const std::vector<std::uint8_t>& byte
     at(host.busy_until, [this, to, bytes] { deliver(to, bytes); });
     return;
   }
-  host.lessee->receive(*message, now_ + host.clock);
+  host.lessee->receive(*message, local(host));
   turn(host);
 }
 

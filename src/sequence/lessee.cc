@@ -88,6 +88,7 @@ void Lessee::set_owner(IpAddress dvipa, Epoch epoch, NodeId owner) {
     sa.returns_count = 0;
     sa.ahead = 0;
     sa.exhausted = false;
+    sa.asked = sa.last_offer = 0;
     touch(sa);
   }
 }
@@ -163,11 +164,19 @@ void Lessee::receive(const wire::FastMessage& message, Time now) {
     if (head.type == wire::FastType::kLeaseGrant) {
       const auto grant = message.entry<wire::LeaseGrant>(i);
       if (Sa* sa = find(grant.sa, head)) on_grant(*sa, grant, now);
+    } else if (head.type == wire::FastType::kLeaseOffer) {
+      const auto offer = message.entry<wire::LeaseOffer>(i);
+      if (Sa* sa = find(offer.sa, head)) on_offer(*sa, offer, now);
     } else if (head.type == wire::FastType::kLeaseRecall) {
       const auto recall = message.entry<wire::LeaseRecall>(i);
       if (Sa* sa = find(recall.sa, head)) on_recall(*sa, recall.id);
     }
   }
+}
+
+Duration Lessee::usable_of(std::uint32_t duration_us) const {
+  const Duration duration = std::chrono::microseconds(duration_us);
+  return duration - duration / config_.margin_divisor;
 }
 
 /// Only the answer to the one request that is out; a late or repeated grant speaks of numbers that may be used
@@ -183,9 +192,8 @@ void Lessee::on_grant(Sa& sa, const wire::LeaseGrant& grant, Time now) {
     sa.want = 0;
     return;
   }
-  if (grant.first <= sa.highest) return;  // numbers only rise: never trust a second grant of one
-  const Duration duration = std::chrono::microseconds(grant.duration_us);
-  const Duration usable = duration - duration / config_.margin_divisor;
+  if (grant.first <= sa.highest) return sa.tell(grant.id, SeqNo());  // numbers only rise: an offer was faster
+  const Duration usable = usable_of(grant.duration_us);
   sa.highest = SeqNo(grant.first.value() + grant.count - 1);
   sa.size = grant.count;
   Lease& lease = sa.leases[sa.leases[0].id == 0 ? 0 : 1];
@@ -194,15 +202,42 @@ void Lessee::on_grant(Sa& sa, const wire::LeaseGrant& grant, Time now) {
            .next = grant.first,
            .last = sa.highest,
            .sent = SeqNo(grant.first.value() - 1),
-           .renew = asked + usable - usable / 4,
+           .renew = grant.shared ? asked : asked + usable - usable / 4,
            .stop = asked + usable,
            .shared = grant.shared,
            .stopped = now >= asked + usable};
 }
 
+/// The sequencer has lent these numbers `age` after it had seen our request, so not before we had sent that and as
+/// much had passed: by our clock, at least `age` less what clocks may differ. What does not fit is given back at
+/// once. A late or repeated offer speaks of numbers that may be used already, or that the sequencer has recalled.
+void Lessee::on_offer(Sa& sa, const wire::LeaseOffer& offer, Time now) {
+  if (std::ranges::any_of(sa.leases, [&](const Lease& lease) { return lease.id == offer.id; })) return;
+  touch(sa);
+  const Duration age = std::chrono::microseconds(offer.age_us);
+  const Time begun = std::min(now, sa.asked_at + age - age / config_.drift_divisor);
+  const Time stop = begun + usable_of(offer.duration_us);
+  const bool fresh = offer.id > sa.last_offer && offer.first > sa.highest && offer.seen == sa.asked;
+  const bool room = sa.leases[1].id == 0 && (sa.request.id == 0 || sa.leases[0].id == 0);  // for a grant as well
+  sa.last_offer = std::max(sa.last_offer, offer.id);
+  if (!fresh || !room || sa.exhausted || now + config_.offer_patience >= stop) return sa.tell(offer.id, SeqNo());
+  tell_granted(sa);
+  sa.highest = SeqNo(offer.first.value() + offer.count - 1);
+  sa.leases[sa.leases[0].id == 0 ? 0 : 1] = {.id = offer.id,
+                                             .first = offer.first,
+                                             .next = offer.first,
+                                             .last = sa.highest,
+                                             .sent = SeqNo(offer.first.value() - 1),
+                                             .renew = now + config_.offer_patience,
+                                             .stop = stop,
+                                             .shared = true};
+}
+
 void Lessee::on_recall(Sa& sa, std::uint64_t id) {
   touch(sa);
   sa.ahead = 0;
+  if ((id & wire::LeaseOffer::kIds) != 0)
+    sa.last_offer = std::max(sa.last_offer, id);  // it may be still on its way
   for (Lease& lease : sa.leases) {
     if (lease.id != id) continue;
     lease.stopped = true;  // its return waits for the packets that are on their way out
@@ -226,24 +261,24 @@ void Lessee::poll(Time now, wire::FastOutbox& out) {
 }
 
 void Lessee::poll_sa(Sa& sa, Time now, wire::FastOutbox& out) {
-  const bool again = end_what_is_over(sa, now);
+  Time when = end_what_is_over(sa, now);
   if (request_due(sa, now)) send_request(sa, out);
   send_returns(sa, out);
   sa.ahead = 0;
-  Time when = again ? now + Duration(1) : Time::max();
   if (sa.request.id != 0 && sa.want > sa.left(now)) when = std::min(when, sa.request.resend);
   timers_.set(static_cast<std::uint32_t>(&sa - sas_.data()), when);
 }
 
-/// Stops leases that are too old, and shared ones that nobody here needs. True: look again at the next poll.
-bool Lessee::end_what_is_over(Sa& sa, Time now) {
-  bool again = false;
+/// Stops leases that are too old, and shared ones that nobody here needs. Returns when to look again.
+Time Lessee::end_what_is_over(Sa& sa, Time now) {
+  Time again = Time::max();
   for (Lease& lease : sa.leases) {
     if (lease.id == 0) continue;
     if (now >= lease.stop) lease.stopped = true;
-    if (lease.shared && sa.want == 0 && lease.settled() && (lease.used() || lease.offered)) lease.stopped = true;
-    again |= lease.shared && !lease.used() && !lease.stopped;
-    lease.offered = true;
+    const bool kept = !lease.used() && (!lease.idle || now < lease.renew);
+    if (lease.shared && sa.want == 0 && lease.settled() && !kept) lease.stopped = true;
+    if (lease.shared && kept && !lease.stopped) again = std::min(again, std::max(now + Duration(1), lease.renew));
+    lease.idle = true;
   }
   sa.settle();
   for (std::size_t i = sa.leases.size(); i-- > 0;) {
@@ -277,7 +312,9 @@ bool Lessee::request_due(Sa& sa, Time now) {
     if (now < request.resend) return false;
     request.backoff = std::min(request.backoff * 2, config_.resend_most);
   } else {
-    request = {.id = ++requests_,
+    sa.asked = ++requests_;
+    sa.asked_at = now;
+    request = {.id = requests_,
                .want = static_cast<std::uint16_t>(std::min(want, kWantMax)),
                .sent_first = now,
                .resend = now,

@@ -44,6 +44,8 @@ struct LesseeConfig {
   Duration resend_most = 20ms;
   Duration request_life = 50ms;      // then the request is given up for a new one (its grant would be too old)
   std::uint32_t margin_divisor = 2;  // the last 1/divisor of a lease's duration is not used
+  std::uint32_t drift_divisor = 8;   // the sequencer's clock and this one differ by less than 1/divisor
+  Duration offer_patience = 200us;   // an offer is kept so long for the answer that it is meant for
   std::size_t sas_max = 4096;        // SAs for which memory is taken at the start
 };
 
@@ -95,7 +97,8 @@ class Lessee {
   /// The packets held for the SA were dropped: nothing more is asked for.
   void forget_want(SaId sa);
 
-  /// Takes a kLeaseGrant or kLeaseRecall; the caller has checked that it comes from the sender it names.
+  /// Takes a kLeaseGrant, kLeaseRecall or kLeaseOffer; the caller has checked that it comes from the sender it
+  /// names.
   void receive(const wire::FastMessage& message, Time now);
   /// SAs that got numbers, or were found exhausted, since the last poll(); each once.
   [[nodiscard]] std::span<const SaId> granted() const { return granted_; }
@@ -113,11 +116,11 @@ class Lessee {
     SeqNo next;  // to be taken
     SeqNo last;
     SeqNo sent;  // highest that is said to be sent; first - 1: none
-    Time renew;  // an exclusive lease that is in use is renewed from then on
+    Time renew;  // exclusive: while in use, renewed from then on; shared: kept unused until then
     Time stop;   // not used at or after
     bool shared = false;
     bool stopped = false;  // recalled or too old: nothing more is taken
-    bool offered = false;  // a poll has gone by without anything taken
+    bool idle = false;     // a poll has gone by without anything taken
     [[nodiscard]] std::uint64_t left(Time now) const;
     [[nodiscard]] bool used() const { return next > first; }
     [[nodiscard]] bool settled() const {
@@ -143,7 +146,10 @@ class Lessee {
     std::uint32_t ahead = 0;  // numbers to ask for before they are needed; set by take(), for the next poll
     SeqNo highest;            // ever granted to us
     Request request;
-    std::array<Lease, 2> leases;  // by rising number: in use, next
+    std::uint64_t asked = 0;       // the newest request, also when it has been answered
+    Time asked_at;                 // when it was first sent
+    std::uint64_t last_offer = 0;  // newest seen, or recalled
+    std::array<Lease, 2> leases;   // by rising number: in use, next
     std::uint32_t returns_count = 0;
     std::array<wire::LeaseReturn, kReturnsMax> returns;
 
@@ -158,9 +164,11 @@ class Lessee {
   void touch(Sa& sa);
   void tell_granted(Sa& sa);
   void on_grant(Sa& sa, const wire::LeaseGrant& grant, Time now);
+  [[nodiscard]] Duration usable_of(std::uint32_t duration_us) const;
+  void on_offer(Sa& sa, const wire::LeaseOffer& offer, Time now);
   void on_recall(Sa& sa, std::uint64_t id);
   void poll_sa(Sa& sa, Time now, wire::FastOutbox& out);
-  static bool end_what_is_over(Sa& sa, Time now);
+  static Time end_what_is_over(Sa& sa, Time now);
   [[nodiscard]] static std::uint64_t wanted(const Sa& sa, Time now);
   [[nodiscard]] static std::uint32_t wanted_ahead(const Sa& sa, const Lease& lease, Time now);
   bool request_due(Sa& sa, Time now);

@@ -42,6 +42,8 @@ class Told {
       lessee_.sent(sa, SeqNo(number_of(line[2])));
     } else if (line[0] == "grant" || line[0] == "recall") {
       receive(line);
+    } else if (line[0] == "offer") {
+      receive_offer(line);
     } else if (line[0] == "poll") {
       poll();
     } else {
@@ -82,9 +84,28 @@ class Told {
                                            .duration_us = 100'000,
                                            .shared = has(line, "shared")});
     } else {
-      (void)writer.append(wire::LeaseRecall{.sa = sa, .id = number_of(line[2])});
+      (void)writer.append(wire::LeaseRecall{.sa = sa, .id = lease_of(line[2])});
     }
     lessee_.receive(*wire::FastMessage::parse(writer.bytes()), now_);
+    for (const SaId id : lessee_.granted()) answers_.push_back("SA " + std::to_string(id.value()) + " can go on");
+  }
+
+  void receive_offer(const Words& line) {
+    wire::FastOutbox box(1);
+    box.append(kSelf,
+               {.type = wire::FastType::kLeaseOffer,
+                .sender = kOwner,
+                .incarnation = kIncarnation,
+                .dvipa = kDvipa,
+                .epoch = Epoch(9)},
+               wire::LeaseOffer{.sa = SaId(number_of(line[1])),
+                                .id = lease_of(line[2]),
+                                .first = SeqNo(number_after(line, "first")),
+                                .count = static_cast<std::uint16_t>(number_after(line, "count")),
+                                .duration_us = 100'000,
+                                .seen = number_after(line, "after"),
+                                .age_us = static_cast<std::uint32_t>(number_after(line, "age"))});
+    lessee_.receive(*wire::FastMessage::parse(box.datagram(0).bytes), now_);
     for (const SaId id : lessee_.granted()) answers_.push_back("SA " + std::to_string(id.value()) + " can go on");
   }
 
@@ -104,8 +125,7 @@ class Told {
 
   static std::string text(const wire::FastMessage& message, std::size_t index) {
     const auto returned = [](std::uint64_t id, SeqNo last) {
-      return "return #" + std::to_string(id) +
-             (last == SeqNo() ? ", unused" : " to " + std::to_string(last.value()));
+      return "return " + lease_text(id) + (last == SeqNo() ? ", unused" : " to " + std::to_string(last.value()));
     };
     if (message.header().type == wire::FastType::kLeaseReturn) {
       const auto back = message.entry<wire::LeaseReturn>(index);
@@ -133,7 +153,8 @@ TEST_P(LesseeTranscript, ReadsAsWritten) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Files, LesseeTranscript,
-                         testing::Values("exclusive", "shared", "deadline", "lost", "stale", "exhaustion"));
+                         testing::Values("exclusive", "shared", "deadline", "lost", "stale", "exhaustion",
+                                         "offers"));
 
 }  // namespace
 }  // namespace testudo::sequence

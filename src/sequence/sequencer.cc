@@ -34,6 +34,7 @@ void Sequencer::Sa::forget_silent(std::uint32_t heard_least) {
     if (r.want == 0 || static_cast<std::int32_t>(r.heard - heard_least) >= 0) continue;
     r.want = 0;
     --r.id;  // should it be repeated after all, it is as good as a new one
+    r.seen = Time::min();
   }
 }
 
@@ -71,9 +72,10 @@ void Sequencer::give_room(Sa& sa) {
 
 /// Once few use it, or nobody. Then only those who asked last are remembered; to the others' requests it makes no
 /// difference.
-void Sequencer::take_room_back(Sa& sa) {
+void Sequencer::take_room_back(Sa& sa, Time now) {
   if (sa.room == nullptr || sa.leases_count >= kFew || sa.waiting() != 0) return;
   if (sa.leases_count != 0 && sa.requesters_count > kFew) return;
+  if (config_.offers && sa.last_request + config_.offer_memory > now) return;
   std::ranges::copy(sa.live(), sa.few_leases.begin());
   const auto known = sa.known();
   const std::size_t kept = std::min(known.size(), kFew);
@@ -223,14 +225,15 @@ void Sequencer::receive(const wire::FastMessage& message, Time now, wire::FastOu
     if (requests) {
       on_request(*sa, lessee, message.entry<wire::LeaseRequest>(i), now, out);
     } else {
-      on_return(*sa, lessee, message.entry<wire::LeaseReturn>(i).id, now);
+      const auto back = message.entry<wire::LeaseReturn>(i);
+      on_return(*sa, lessee, back.id, back.last, now);
     }
   }
 }
 
 void Sequencer::on_request(Sa& sa, const Lessee& lessee, const wire::LeaseRequest& request, Time now,
                            wire::FastOutbox& out) {
-  if (request.returned != 0) on_return(sa, lessee, request.returned, now);
+  if (request.returned != 0) on_return(sa, lessee, request.returned, request.last, now);
   Requester* requester = entry_of(sa, lessee, request.id);
   if (requester == nullptr || request.id < requester->id) return;
   requester->heard = milliseconds(now);
@@ -239,6 +242,7 @@ void Sequencer::on_request(Sa& sa, const Lessee& lessee, const wire::LeaseReques
     return on_repetition(sa, *requester, out);
   }
   requester->id = request.id;
+  requester->seen = now;
   if (requester->want == 0) requester->turn = ++sa.turns;  // who already waits keeps the place
   requester->want = request.want;
   choose_mode(sa, lessee, now);
@@ -254,9 +258,10 @@ void Sequencer::on_repetition(const Sa& sa, const Requester& requester, wire::Fa
   }
 }
 
-void Sequencer::on_return(Sa& sa, const Lessee& lessee, std::uint64_t id, Time now) {
+void Sequencer::on_return(Sa& sa, const Lessee& lessee, std::uint64_t id, SeqNo last, Time now) {
   for (Lease& lease : sa.live()) {
     if (lease.holder != lessee || lease.id != id || lease.returned) continue;
+    if (lease.offered) learn(sa, lease, last);
     lease.returned = true;
     lease.ends = std::min(lease.ends, now + config_.skew_guard);
     serve_soon(sa);
@@ -297,7 +302,7 @@ void Sequencer::serve(Sa& sa, Time now, wire::FastOutbox& out) {
     requester = sa.first_waiting();
   }
   if (requester != nullptr && sa.next <= sa.ceiling) recall_blocking(sa, now, out);
-  take_room_back(sa);
+  take_room_back(sa, now);
   emit_events(sa, now);
   set_timer(sa, now);
 }
@@ -318,8 +323,7 @@ std::uint64_t Sequencer::grantable_exclusive(const Sa& sa, const Requester& requ
 /// A fair share of the span, and no crumbs of it while more will be free soon. The span is freed in order, so that
 /// each lease in it waits for the slowest one before it: a few large ones let it move faster than many small ones.
 std::uint64_t Sequencer::grantable_shared(const Sa& sa, const Requester& requester) const {
-  const std::uint32_t window = sa.parameters.peer_window;
-  const std::uint64_t span = window > config_.shared_margin ? window - config_.shared_margin : 1;
+  const std::uint64_t span = span_of(sa);
   const std::uint64_t used = sa.leases_count == 0 ? 0 : sa.next.value() - sa.live()[0].first.value();
   if (used >= span) return 0;
   const std::uint64_t share = std::max<std::uint64_t>(1, span / std::min(sa.waiting(), config_.shared_parts));
@@ -328,14 +332,25 @@ std::uint64_t Sequencer::grantable_shared(const Sa& sa, const Requester& request
   return span - used < least ? 0 : std::min(count, span - used);
 }
 
+/// The most numbers from the oldest that is out to the newest, in shared mode.
+std::uint64_t Sequencer::span_of(const Sa& sa) const {
+  const std::uint32_t window = sa.parameters.peer_window;
+  return window > config_.shared_margin ? window - config_.shared_margin : 1;
+}
+
 void Sequencer::grant(Sa& sa, Requester& requester, std::uint64_t count, Time now, wire::FastOutbox& out) {
+  requester.want = 0;
+  send_grant(sa, lend(sa, requester.lessee, requester.id, count, now), out);
+}
+
+Sequencer::Lease& Sequencer::lend(Sa& sa, const Lessee& holder, std::uint64_t id, std::uint64_t count, Time now) {
   const SeqNo last(sa.next.value() + count - 1);
   CHECK(count > 0 && count <= 0xffff && last <= sa.ceiling && last <= sa.limit);
-  Lease& lease = sa.live().data()[sa.leases_count++];  // grantable() has seen to its place
+  Lease& lease = sa.live().data()[sa.leases_count++];  // the caller has seen to its place
   const Duration duration =
       sa.stop == Time::max() ? config_.lease_duration : std::min(config_.lease_duration, sa.stop - now);
-  lease = {.holder = requester.lessee,
-           .id = requester.id,
+  lease = {.holder = holder,
+           .id = id,
            .first = sa.next,
            .duration_us =
                static_cast<std::uint32_t>(std::chrono::duration_cast<std::chrono::microseconds>(duration).count()),
@@ -344,8 +359,7 @@ void Sequencer::grant(Sa& sa, Requester& requester, std::uint64_t count, Time no
            .next_recall = sa.shared ? now + config_.recall_after : now,
            .ends = now + duration + config_.skew_guard};
   sa.next = SeqNo(last.value() + 1);
-  requester.want = 0;
-  send_grant(sa, lease, out);
+  return lease;
 }
 
 /// Asks for the leases that keep others waiting: exclusive ones at once, shared ones when their return seems to be
@@ -418,6 +432,7 @@ void Sequencer::set_timer(const Sa& sa, Time now) {
   }
   if (sa.room != nullptr && sa.leases_count != 0)  // then it may be given back
     when = std::min(when, std::ranges::max(sa.live(), {}, &Lease::ends).ends);
+  if (sa.room != nullptr && sa.leases_count == 0) when = std::min(when, sa.last_request + config_.offer_memory);
   timers_.set(index_of(sa), when == Time::max() ? when : std::max(when, now + Duration(1)));
 }
 

@@ -20,6 +20,11 @@
 // window less a margin. A lease ends with its holder's "sent", or at its deadline; a skew guard later, for the
 // jitter of the paths, its numbers leave the span. What was not used is skipped, never granted again.
 //
+// Offers (`offers`, off by default): when the owner forwards packets to a target, whose answer will need numbers,
+// the target gets a few unasked, in shared mode and while nobody waits:
+//
+//   sequencer.expect(outbound_sa, target, now, outbox);        // once per burst and target, before it is forwarded
+//
 // Invariants: granted ranges rise strictly; none passes the ceiling; none passes 2^32 - 1 without ESN.
 // Thread: one worker. Time: one host's; none is ever compared with a lessee's.
 #pragma once
@@ -55,6 +60,9 @@ struct SequencerConfig {
   Duration ceiling_retry = 1s;          // repetition of NeedCeiling
   std::uint32_t shared_margin = 1;      // numbers of the peer's window that are not used: it may count one less
   std::uint32_t shared_parts = 4;       // into which the span is divided at most, however many wait
+  bool offers = false;                  // numbers unasked, to who will answer
+  std::uint16_t offer_most = 8;         // numbers in an offer
+  Duration offer_memory = 50ms;         // offers only to who has asked within this time: they count from then
   std::uint16_t exclusive_least = 32;   // numbers in an exclusive lease, however few are wanted
   std::uint16_t exclusive_most = 1024;  // numbers in an exclusive lease, however many are wanted
   std::uint64_t ceiling_step = std::uint64_t{1} << 20;  // numbers reserved at a time
@@ -119,6 +127,8 @@ class Sequencer {
 
   /// Takes a kLeaseRequest or kLeaseReturn; the caller has checked that it comes from the sender it names.
   void receive(const wire::FastMessage& message, Time now, wire::FastOutbox& out);
+  /// Packets are on their way to the target, for applications that will answer by the SA: may offer it numbers.
+  void expect(SaId sa, NodeId target, Time now, wire::FastOutbox& out);
   /// Grants, recalls and repeats what is due.
   void tick(Time now, wire::FastOutbox& out);
   /// When tick() is next needed. Time::max(): not before the next receive() or set_ceiling().
@@ -137,6 +147,7 @@ class Sequencer {
   static constexpr std::size_t kLeasesMax = 32;   // per SA, live and in their skew guard
   static constexpr std::size_t kLesseesMax = 32;  // per SA, remembered
   static constexpr std::size_t kFew = 4;          // of either, beyond which an SA needs Room
+  static constexpr std::uint8_t kInclined = 8;
 
   struct Lessee {
     NodeId node;
@@ -151,6 +162,7 @@ class Sequencer {
     std::uint16_t count = 0;
     bool shared : 1 = false;
     bool returned : 1 = false;
+    bool offered : 1 = false;
     std::uint8_t recalls = 0;  // sent
     Time next_recall;          // when another one waits for it
     Time ends;                 // when its numbers leave the span
@@ -158,10 +170,14 @@ class Sequencer {
   /// A lessee of one SA and its newest request.
   struct Requester {
     Lessee lessee;
-    std::uint64_t id = 0;     // newest seen
-    std::uint16_t want = 0;   // not 0: waiting
-    std::uint32_t heard = 0;  // when it last asked, in milliseconds
-    std::uint64_t turn = 0;   // order of arrival; who waits longest is first
+    std::uint64_t id = 0;                      // newest seen
+    Time seen{};                               // when it was seen first
+    std::uint16_t want = 0;                    // not 0: waiting
+    std::uint8_t answer = 1;                   // numbers that an answer seems to need
+    std::uint8_t inclination : 4 = kInclined;  // of so many times that one is expected, how often to offer them
+    std::uint8_t credit : 4 = 0;               // an offer is due at kInclined
+    std::uint32_t heard = 0;                   // when it last asked, in milliseconds
+    std::uint64_t turn = 0;                    // order of arrival; who waits longest is first
   };
   /// Of an SA that more than a few targets use at the same time.
   struct Room {
@@ -222,16 +238,22 @@ class Sequencer {
   [[nodiscard]] Requester* entry_of(Sa& sa, const Lessee& lessee, std::uint64_t request);
   [[nodiscard]] bool has_place(Sa& sa, std::size_t taken);
   void give_room(Sa& sa);
-  void take_room_back(Sa& sa);
+  void take_room_back(Sa& sa, Time now);
   void on_request(Sa& sa, const Lessee& lessee, const wire::LeaseRequest& request, Time now, wire::FastOutbox& out);
   void on_repetition(const Sa& sa, const Requester& requester, wire::FastOutbox& out) const;
-  void on_return(Sa& sa, const Lessee& lessee, std::uint64_t id, Time now);
+  void on_return(Sa& sa, const Lessee& lessee, std::uint64_t id, SeqNo last, Time now);
+  void learn(Sa& sa, const Lease& offer, SeqNo last) const;
+  [[nodiscard]] static Requester* target_of(Sa& sa, NodeId node);
+  [[nodiscard]] bool offer_due(const Sa& sa, Requester& requester, Time now) const;
+  [[nodiscard]] std::uint64_t offerable(const Sa& sa, const Requester& requester) const;
   void choose_mode(Sa& sa, const Lessee& lessee, Time now) const;
   void serve(Sa& sa, Time now, wire::FastOutbox& out);
   [[nodiscard]] std::uint64_t grantable(const Sa& sa, const Requester& requester) const;
   [[nodiscard]] std::uint64_t grantable_exclusive(const Sa& sa, const Requester& requester) const;
   [[nodiscard]] std::uint64_t grantable_shared(const Sa& sa, const Requester& requester) const;
+  [[nodiscard]] std::uint64_t span_of(const Sa& sa) const;
   void grant(Sa& sa, Requester& requester, std::uint64_t count, Time now, wire::FastOutbox& out);
+  Lease& lend(Sa& sa, const Lessee& holder, std::uint64_t id, std::uint64_t count, Time now);
   void recall_blocking(Sa& sa, Time now, wire::FastOutbox& out);
   void send_grant(const Sa& sa, const Lease& lease, wire::FastOutbox& out) const;
   void send_exhausted(const Sa& sa, const Requester& requester, wire::FastOutbox& out) const;
@@ -251,6 +273,7 @@ class Sequencer {
   absl::flat_hash_map<SaId, std::uint32_t> index_;  // look-up only: its order never matters
   Deadlines timers_;                                // by index in sas_
   std::vector<SequencerEvent> events_;
+  std::uint64_t offers_ = 0;  // made; over all SAs
 };
 
 }  // namespace testudo::sequence

@@ -24,6 +24,9 @@ class Told {
       sequencer_.remove_sa(SaId(number_of(line[1])));
     } else if (line[0] == "ceiling") {
       sequencer_.set_ceiling(SaId(number_of(line[1])), SeqNo(number_of(line[2])));
+    } else if (line[0] == "expect") {
+      sequencer_.expect(SaId(number_of(line[1])), NodeId(static_cast<std::uint16_t>(line[2][0] - 'A' + 1)), now_,
+                        outbox_);
     } else {
       message(line);
     }
@@ -59,7 +62,8 @@ class Told {
                                              .returned = number_after(line, "returns"),
                                              .last = SeqNo()});
     } else {
-      (void)writer.append(wire::LeaseReturn{.sa = sa, .id = number_of(line[3]), .last = SeqNo()});
+      (void)writer.append(
+          wire::LeaseReturn{.sa = sa, .id = lease_of(line[3]), .last = SeqNo(number_after(line, "to"))});
     }
     sequencer_.receive(*wire::FastMessage::parse(writer.bytes()), now_, outbox_);
   }
@@ -83,7 +87,13 @@ class Told {
   static std::string text(const wire::FastMessage& message, std::size_t index) {
     if (message.header().type == wire::FastType::kLeaseRecall) {
       const auto recall = message.entry<wire::LeaseRecall>(index);
-      return " shall return " + std::to_string(recall.sa.value()) + " #" + std::to_string(recall.id);
+      return " shall return " + std::to_string(recall.sa.value()) + " " + lease_text(recall.id);
+    }
+    if (message.header().type == wire::FastType::kLeaseOffer) {
+      const auto offer = message.entry<wire::LeaseOffer>(index);
+      return " is offered " + std::to_string(offer.sa.value()) + " " + lease_text(offer.id) + " " +
+             std::to_string(offer.first.value()) + "-" + std::to_string(offer.first.value() + offer.count - 1) +
+             ", " + std::to_string(offer.age_us) + " after #" + std::to_string(offer.seen);
     }
     const auto grant = message.entry<wire::LeaseGrant>(index);
     const std::string head = " gets " + std::to_string(grant.sa.value()) + " #" + std::to_string(grant.id) + " ";
@@ -93,7 +103,7 @@ class Told {
   }
 
   Time now_ = Time{} + 10s;
-  Sequencer sequencer_{NodeId(100), {.sas_max = 8}};
+  Sequencer sequencer_{NodeId(100), {.offers = true, .sas_max = 8}};
   wire::FastOutbox outbox_;
   Words answers_;
 };
@@ -107,7 +117,7 @@ TEST_P(SequencerTranscript, ReadsAsWritten) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Files, SequencerTranscript,
-                         testing::Values("ceiling", "exclusive", "shared", "lost", "exhaustion"));
+                         testing::Values("ceiling", "exclusive", "shared", "lost", "exhaustion", "offers"));
 
 TEST(Sequencer, HasNoTimerWhenNothingIsDue) {
   Sequencer sequencer(NodeId(1), {.sas_max = 2});

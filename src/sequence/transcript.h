@@ -13,6 +13,8 @@
 #include <string>
 #include <vector>
 
+#include "wire/fast.h"
+
 namespace testudo::sequence {
 
 using Words = std::vector<std::string>;
@@ -28,6 +30,15 @@ inline Words words_of(const std::string& line) {
 inline std::uint64_t number_of(const std::string& word) {
   const std::size_t digits = word.find_first_of("0123456789");
   return digits == std::string::npos ? 0 : std::stoull(word.substr(digits));
+}
+
+/// The id of a lease: "#7" of a request, "#o7" of an offer.
+inline std::uint64_t lease_of(const std::string& word) {
+  return number_of(word) | (word.starts_with("#o") ? wire::LeaseOffer::kIds : 0);
+}
+inline std::string lease_text(std::uint64_t id) {
+  const bool offer = (id & wire::LeaseOffer::kIds) != 0;
+  return (offer ? "#o" : "#") + std::to_string(id & ~wire::LeaseOffer::kIds);
 }
 
 /// What follows `name` in the line; 0 when it is not there.

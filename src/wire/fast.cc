@@ -53,6 +53,11 @@ void fields(Io& io, PathMtu& e) {
   io(e.sa), io(e.mtu);
 }
 
+template <typename Io>
+void fields(Io& io, LeaseOffer& e) {
+  io(e.sa), io(e.first), io(e.id), io(e.seen), io(e.duration_us), io(e.age_us), io(e.count);
+}
+
 struct Reader {
   const std::uint8_t* at;
   template <std::unsigned_integral T>
@@ -95,6 +100,10 @@ bool sound(const LeaseRecall& e) { return e.id != 0; }
 bool sound(const LeaseReturn& e) { return e.id != 0; }
 bool sound(const ReplayCommit& e) { return e.base.value() <= std::numeric_limits<std::uint64_t>::max() - 63; }
 bool sound(const PathMtu& e) { return e.mtu != 0; }
+bool sound(const LeaseOffer& e) {
+  const bool fits = e.first.value() <= std::numeric_limits<std::uint64_t>::max() - e.count;
+  return (e.id & LeaseOffer::kIds) != 0 && e.seen != 0 && e.count != 0 && e.first.value() != 0 && fits;
+}
 
 template <typename Entry>
 Entry read(const std::uint8_t* at) {
@@ -132,6 +141,8 @@ bool all_sound(FastType type, std::span<const std::uint8_t> bytes, std::size_t c
       return all_sound<ReplayCommit>(bytes, count);
     case FastType::kPathMtu:
       return all_sound<PathMtu>(bytes, count);
+    case FastType::kLeaseOffer:
+      return all_sound<LeaseOffer>(bytes, count);
   }
   return false;  // a type that we do not know
 }
@@ -239,6 +250,7 @@ TESTUDO_FAST_ENTRY(LeaseRecall)
 TESTUDO_FAST_ENTRY(LeaseReturn)
 TESTUDO_FAST_ENTRY(ReplayCommit)
 TESTUDO_FAST_ENTRY(PathMtu)
+TESTUDO_FAST_ENTRY(LeaseOffer)
 #undef TESTUDO_FAST_ENTRY
 
 }  // namespace testudo::wire

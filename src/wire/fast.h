@@ -43,6 +43,7 @@ enum class FastType : std::uint8_t {
   kLeaseReturn = 4,   // lessee → sequencer
   kReplayCommit = 5,  // target → owner
   kPathMtu = 6,       // owner → targets
+  kLeaseOffer = 7,    // sequencer → lessee
 };
 
 struct FastHeader {
@@ -99,6 +100,22 @@ struct LeaseReturn {
   std::uint64_t id = 0;
   SeqNo last;  // the highest number used; 0: none, or not known any more
   friend bool operator==(const LeaseReturn&, const LeaseReturn&) = default;
+};
+
+/// "Take `count` numbers from `first` on: you will need them." A shared lease that nobody has asked for. The lessee
+/// counts its duration from when it first sent the request `seen`, and `age` later by the sequencer's clock.
+struct LeaseOffer {
+  static constexpr FastType kType = FastType::kLeaseOffer;
+  static constexpr std::size_t kSize = 42;
+  static constexpr std::uint64_t kIds = std::uint64_t{1} << 63;  // in the ids of all offers, and of no request
+  SaId sa;
+  std::uint64_t id = 0;  // of the lease; rises with each offer of this sequencer
+  SeqNo first;
+  std::uint16_t count = 0;        // never 0
+  std::uint32_t duration_us = 0;  // of the lease
+  std::uint64_t seen = 0;         // the lessee's newest request for this SA that the sequencer has seen; never 0
+  std::uint32_t age_us = 0;       // since it was first seen
+  friend bool operator==(const LeaseOffer&, const LeaseOffer&) = default;
 };
 
 /// What became of up to 64 sequence numbers: bit i speaks of base + i. A number in neither bitmap is not spoken of;

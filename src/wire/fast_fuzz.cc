@@ -36,6 +36,8 @@ void check(std::span<const std::uint8_t> bytes) {
       return write_back<ReplayCommit>(*message, bytes);
     case FastType::kPathMtu:
       return write_back<PathMtu>(*message, bytes);
+    case FastType::kLeaseOffer:
+      return write_back<LeaseOffer>(*message, bytes);
   }
 }
 

@@ -95,6 +95,30 @@ TEST(Fast, RefusesImpossibleGrants) {
   EXPECT_FALSE(FastMessage::parse(wraps).has_value()) << "numbers pass 2^64";
 }
 
+TEST(Fast, RefusesImpossibleOffers) {
+  const LeaseOffer offer{.sa = SaId(1),
+                         .id = LeaseOffer::kIds | 1,
+                         .first = SeqNo(5),
+                         .count = 3,
+                         .duration_us = 9,
+                         .seen = 7,
+                         .age_us = 2};
+  const Bytes good = datagram<LeaseOffer>({offer});
+  ASSERT_TRUE(FastMessage::parse(good).has_value());
+  const Spoiled table[] = {
+      {"the id of a request", [](Bytes& b) { b[kFastHeaderSize + 16] = 0; }},
+      {"no number", [](Bytes& b) { b.back() = 0; }},
+      {"number 0", [](Bytes& b) { b[kFastHeaderSize + 15] = 0; }},
+      {"no request seen", [](Bytes& b) { b[kFastHeaderSize + 31] = 0; }},
+      {"numbers pass 2^64", [](Bytes& b) { std::fill_n(b.begin() + kFastHeaderSize + 8, 8, std::uint8_t{0xff}); }},
+  };
+  for (const Spoiled& row : table) {
+    Bytes bytes = good;
+    row.spoil(bytes);
+    EXPECT_FALSE(FastMessage::parse(bytes).has_value()) << row.what;
+  }
+}
+
 template <typename Entry>
 void round_trip(const std::vector<Entry>& entries) {
   const Bytes bytes = datagram(entries);
@@ -137,6 +161,17 @@ RC_GTEST_PROP(FastProperty, RecallsComeBack, ()) {
 }
 RC_GTEST_PROP(FastProperty, ReturnsComeBack, ()) {
   round_trip(some<LeaseReturn>([] { return LeaseReturn{SaId(any64()), any_id(), SeqNo(any64())}; }));
+}
+RC_GTEST_PROP(FastProperty, OffersComeBack, ()) {
+  round_trip(some<LeaseOffer>([] {
+    return LeaseOffer{SaId(any64()),
+                      LeaseOffer::kIds | any64(),
+                      SeqNo(1 + any64() / 2),
+                      *rc::gen::nonZero<std::uint16_t>(),
+                      any32(),
+                      any_id(),
+                      any32()};
+  }));
 }
 RC_GTEST_PROP(FastProperty, CommitsComeBack, ()) {
   round_trip(some<ReplayCommit>([] { return ReplayCommit{SaId(any64()), SeqNo(any64() / 2), any64(), any64()}; }));
