@@ -132,6 +132,40 @@ TEST(Sequencer, HasNoTimerWhenNothingIsDue) {
   EXPECT_EQ(sequencer.next_timer(), Time::max());
 }
 
+// At the fastest, an eighth of all numbers is minutes. One SA after the other in the same place: each tells, and
+// once.
+TEST(Sequencer, AsksForARekeyWhileAnEighthIsLeft) {
+  constexpr std::uint64_t kLeft = kLastWithoutEsn / 8;
+  Sequencer sequencer(NodeId(1), {.sas_max = 1});
+  wire::FastOutbox outbox;
+  std::uint64_t request = 0;
+  for (std::uint64_t sa = 1; sa <= 3; ++sa) {
+    sequencer.add_sa(SaId(sa),
+                     {.dvipa = IpAddress(1), .epoch = Epoch(1), .first = SeqNo(kLastWithoutEsn - kLeft - 10'000)});
+    sequencer.set_ceiling(SaId(sa), SeqNo(kLastWithoutEsn));
+    std::uint32_t told = 0;
+    for (int i = 0; i < 20; ++i) {  // of 1024 numbers each
+      std::array<std::uint8_t, 100> buffer;
+      wire::FastWriter writer(
+          buffer,
+          {.type = wire::FastType::kLeaseRequest, .sender = NodeId(2), .dvipa = IpAddress(1), .epoch = Epoch(1)});
+      ASSERT_TRUE(writer.append(wire::LeaseRequest{.sa = SaId(sa), .id = ++request, .want = 1024, .last = {}}));
+      sequencer.receive(*wire::FastMessage::parse(writer.bytes()), Time{} + 1s, outbox);
+      sequencer.tick(Time{} + 1s, outbox);
+      outbox.clear();
+      for (const SequencerEvent& event : sequencer.events()) {
+        ASSERT_EQ(event.kind, SequencerEvent::Kind::kNearExhaustion);
+        ++told;
+        EXPECT_GE(kLastWithoutEsn - sequencer.last_granted(SaId(sa))->value(), kLeft - 1024);
+      }
+      sequencer.clear_events();
+    }
+    EXPECT_GT(sequencer.last_granted(SaId(sa))->value(), kLastWithoutEsn - kLeft);
+    EXPECT_EQ(told, 1u) << "SA " << sa;
+    sequencer.remove_sa(SaId(sa));
+  }
+}
+
 /// Eight lessees want four numbers each of one SA, over and over: how many were given some in each round.
 class Crowd {
  public:
