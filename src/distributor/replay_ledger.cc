@@ -80,15 +80,19 @@ void ReplayLedger::seen_by_owner(SeqNo number) {
 }
 
 void ReplayLedger::commit(NodeId from, const wire::ReplayCommit& report) {
-  for (unsigned i = 0; i < 64; ++i) {
-    const std::uint64_t n = report.base.value() + i;
-    const std::uint64_t bit = std::uint64_t{1} << i;
-    if ((report.accepted & bit) != 0) {
-      seen_by_owner(SeqNo(n));
-    } else if ((report.rejected & bit) != 0 && !too_old(n) && !far_ahead(n)) {
-      Slot& s = slot(n);
-      if (s.state == State::kPending && s.node == from && !s.again) s.state = State::kFree;
+  const std::uint64_t base = report.base.value();
+  if (report.accepted != 0) {
+    move_to(base + 63 - static_cast<unsigned>(std::countl_zero(report.accepted)));
+    for (std::uint64_t left = report.accepted; left != 0; left &= left - 1) {
+      const std::uint64_t n = base + static_cast<unsigned>(std::countr_zero(left));
+      if (!too_old(n)) slot(n).state = State::kSeen;
     }
+  }
+  for (std::uint64_t left = report.rejected & ~report.accepted; left != 0; left &= left - 1) {
+    const std::uint64_t n = base + static_cast<unsigned>(std::countr_zero(left));
+    if (too_old(n) || far_ahead(n)) continue;
+    Slot& s = slot(n);
+    if (s.state == State::kPending && s.node == from && !s.again) s.state = State::kFree;
   }
 }
 
