@@ -9,7 +9,7 @@ BENCH_SECONDS ?= 420
 TIDY ?= base wire crypto ipsec policy sequence distributor target path
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: all help setup build demo test fuzz bench lint tidy format clean
+.PHONY: all help setup build demo test fuzz model bench lint tidy format clean
 
 all: build
 
@@ -18,6 +18,7 @@ help:
 	@echo 'make demo     the main job, end to end, in network namespaces on this machine (root)'
 	@echo 'make test     every test: unit, property, simulation, end to end (root)'
 	@echo 'make fuzz     every fuzz target with its corpus for FUZZ_SECONDS=$(FUZZ_SECONDS) each'
+	@echo 'make model    prove leases, replay and ownership with SPIN (docs/proof.md); not more than 5 minutes'
 	@echo 'make bench    benchmarks against DPDK and ipsec-mb, about BENCH_SECONDS=$(BENCH_SECONDS) (docs/performance.md)'
 	@echo 'make format   format the C++ sources; make lint: check format and layers'
 	@echo 'make tidy     clang-tidy over the folders of src/ in TIDY="$(TIDY)"'
@@ -39,6 +40,9 @@ test: build
 
 fuzz: setup
 	@$(PYTHON) tools/run_fuzz.py --seconds $(FUZZ_SECONDS)
+
+model: setup
+	@$(PYTHON) tools/run_model.py
 
 # The peers are Debian packages that only this needs.
 bench: setup
