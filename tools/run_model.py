@@ -107,7 +107,7 @@ def build(check: Check, folder: Path) -> str:
         return said or "spin makes no verifier"
     # No hash-compact, no bitstate: every state is stored whole. No partial order reduction either.
     cycles = ["-DNP"] if check.cycles else ["-DSAFETY"]
-    said = command(["gcc", "-O2", "-w", f"-DMEMLIM={MEMORY_MB}", "-DCOLLAPSE", "-DNOREDUCE", *cycles, "-o", "pan", "pan.c"],
+    said = command(["gcc", "-O1", "-w", f"-DMEMLIM={MEMORY_MB}", "-DCOLLAPSE", "-DNOREDUCE", *cycles, "-o", "pan", "pan.c"],
                    folder, 300)
     return "" if (folder / "pan").exists() else said
 
