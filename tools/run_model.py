@@ -76,8 +76,10 @@ def checks(large: bool) -> list[Check]:
     out += [Check("leases", "SAFETY_WINDOW", window, b) for b in ("SPAN", "EXCLUSIVE", "RECALL", "GUARD", "DEADLINE")]
     out += [Check("leases", "LIVENESS", answered, "REPETITION"),
             Check("leases", "LIVENESS", answered | {"CRASHES": 1}, "EXPIRY")]
-    out += [Check("replay", "ONCE", once, b) for b in ("TRUST", "SAME_FLOW", "AGAIN", "BOTH", "MERGE", "RECORD", "EPOCH",
+    out += [Check("replay", "ONCE", once, b) for b in ("TRUST", "SAME_FLOW", "AGAIN", "BOTH", "RECORD", "EPOCH",
                                                       "CARRY", "IN_SYNC")]
+    # With HALF = W the ledger's own window hides what lies behind a target's.
+    out += [Check("replay", "ONCE", once | {"HALF": 3}, b) for b in ("", "MERGE")]
     out += [Check("replay", "ONCE", down, b) for b in ("DEATH", "SNAPSHOT")]
     out += [Check("replay", "ONCE", dies, b) for b in ("ROSTER", "INCARNATION", "OUTLIVE")]
     out += [Check("replay", "UNBLOCKED", still, b) for b in ("FORGED_MOVES", "UNVERIFIED")]
