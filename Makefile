@@ -11,7 +11,7 @@ SEEDS ?= 10000
 TIDY ?= base wire crypto ipsec policy sequence distributor target path
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: all help setup build demo test sim mutations fuzz bench lint tidy format clean
+.PHONY: all help setup build demo test sim model mutations fuzz bench lint tidy format clean
 
 all: build
 
@@ -22,6 +22,7 @@ help:
 	@echo 'make sim      seeds 1 to SEEDS=$(SEEDS) of the simulation, SCENARIO=$(SCENARIO) (docs/simulation.md)'
 	@echo 'make mutations  small faults in the code of leases and replay protection: which check catches each?'
 	@echo 'make fuzz     every fuzz target with its corpus for FUZZ_SECONDS=$(FUZZ_SECONDS) each'
+	@echo 'make model    prove leases, replay and ownership with SPIN (docs/proof.md)'
 	@echo 'make bench    benchmarks against DPDK and ipsec-mb, about BENCH_SECONDS=$(BENCH_SECONDS) (docs/performance.md)'
 	@echo 'make format   format the C++ sources; make lint: check format and layers'
 	@echo 'make tidy     clang-tidy over the folders of src/ in TIDY="$(TIDY)"'
@@ -52,6 +53,9 @@ mutations: setup
 
 fuzz: setup
 	@$(PYTHON) tools/run_fuzz.py --seconds $(FUZZ_SECONDS)
+
+model: setup
+	@$(PYTHON) tools/run_model.py
 
 # The peers are Debian packages that only this needs.
 bench: setup

@@ -16,6 +16,7 @@ packages=(
   libfmt-dev libabsl-dev libnl-3-dev libnl-route-3-dev libnftables-dev nlohmann-json3-dev
   # tests
   libgtest-dev libgmock-dev librapidcheck-dev libbenchmark-dev python3 python3-pytest python3-scapy python3-cryptography
+  spin  # model checker
   # real parts
   charon-systemd strongswan-swanctl libcharon-extra-plugins libstrongswan-extra-plugins libstrongswan-standard-plugins
   etcd-server etcd-client nginx-light curl iproute2 ethtool nftables tcpdump openssl procps util-linux
