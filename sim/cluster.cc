@@ -74,6 +74,7 @@ void Cluster::add_node(const std::string& name, std::uint32_t number, const std:
   config.xcf.address = IpAddress((10U << 24 | 77U << 16) + number);
   config.sequence.skew_guard = options_.skew_guard;
   config.sequence.ceiling_step = options_.ceiling_step;
+  config.sequence.offers = options_.offers;
   config.facility.session_ttl = kSessionTtl;
   config.connections.max = options_.connections;
   config.hold.packets = 128;

@@ -37,6 +37,7 @@ class Cluster {
     ChildPolicy child;
     Duration skew_guard = 40us;
     std::uint64_t ceiling_step = 1 << 20;
+    bool offers = false;
     std::size_t targets = 3;
     std::uint32_t connections = 4096;  // that the owner remembers, closed ones for a minute as well
     node::NodeConfig::Lifesize lifesize{.report_interval = 200ms};

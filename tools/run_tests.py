@@ -5,7 +5,7 @@
 usage: tools/run_tests.py [--preset release] [--fuzz-seconds N]
 
 A GoogleTest program counts with each of its cases, any other ctest entry as one, pytest with each of its cases, a fuzz
-target as one. A program that dies counts as one failure on top of what it reported before.
+target and a check of a model as one. A program that dies counts as one failure on top of what it reported before.
 """
 import argparse
 import os
@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import run_fuzz
+import run_model
 
 ROOT = Path(__file__).resolve().parent.parent
 PYTHON = "/usr/bin/python3"  # Debian's, which has Debian's packages
@@ -130,6 +131,7 @@ def main() -> int:
     total.add(ctest(build, results))
     if arguments.fuzz_seconds:
         total.add(Count(*run_fuzz.run_all(arguments.fuzz_seconds, [])))
+    total.add(Count(*run_model.run_all("", None, False)))
     os.environ["TESTUDO_BUILD"] = str(build)
     total.add(pytest(results))
     if total.skipped:

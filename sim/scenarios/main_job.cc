@@ -43,6 +43,7 @@ Cluster::Options options_of(std::uint64_t seed) {
   o.child.udp_encapsulation = pick(false, true);
   o.child.limits.soft_bytes = 1'200'000;
   o.ceiling_step = pick(std::uint64_t{4096}, std::uint64_t{1} << 20);
+  o.offers = pick(false, true);
   return o;
 }
 

@@ -56,6 +56,7 @@ struct Verdict {
   Kind kind = Kind::kDrop;
   Drop reason{};
   NodeId target;
+  ipsec::TunnelId tunnel;  // kForward: of the connection's answers; none: they are in the clear
   std::span<std::uint8_t> bytes;
   /// Head, body and destination are set; the source is the sender's to set.
   wire::Outgoing out;

@@ -156,6 +156,7 @@ void Inbound::forward(const Item& item, Connection& connection, std::uint8_t fla
                                                               item.packet.size()));
   }
   send_to(item.index, *distribution_->member(connection.target), item.packet);
+  verdicts_[item.index].tunnel = sa.tunnel();
   counters_.forwarded.add();
 }
 

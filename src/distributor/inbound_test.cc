@@ -41,6 +41,7 @@ TEST(Inbound, ForwardsWhatCameInUdpUntouchedBehindGreAndAFreshHeader) {
   EXPECT_EQ(ip->destination(), kDvipa);
   EXPECT_EQ(ip->protocol(), wire::kProtocolEsp);
   EXPECT_EQ(ip->payload().size(), esp.size());
+  EXPECT_EQ(seen.tunnel, w.factory.tunnels().intern(World::tunnel(0)));
 }
 
 TEST(Inbound, ForwardsASynUntouchedToo) {
@@ -185,7 +186,9 @@ TEST(Inbound, AnotherTunnelMayTakeTheConnectionOverWhenTheFilterSaysSo) {
 
 TEST(Inbound, TableFull) {
   World w({.config = {.connections = {.capacity = 2, .clear_max = 1}}});
-  ASSERT_EQ(w.raw_one(packet_of({.flags = wire::kTcpSyn, .destination = kPlain})).kind, kForward);
+  const Seen clear = w.raw_one(packet_of({.flags = wire::kTcpSyn, .destination = kPlain}));
+  ASSERT_EQ(clear.kind, kForward);
+  EXPECT_EQ(clear.tunnel, ipsec::TunnelId());
   EXPECT_EQ(w.raw_one(packet_of({.flags = wire::kTcpSyn, .client_port = 1, .destination = kPlain})).reason,
             Drop::kConnectionTableFull);
   EXPECT_EQ(w.udp_one(w.esp(syn(1), 1)).kind, kForward);

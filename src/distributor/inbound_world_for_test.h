@@ -84,6 +84,7 @@ struct Seen {
   Verdict::Kind kind = Verdict::Kind::kDrop;
   Drop reason{};
   NodeId target;
+  ipsec::TunnelId tunnel;
   Bytes head, body;  // kForward
   Bytes bytes;       // kLocal, kIke
 };
@@ -315,7 +316,13 @@ class World {
   static std::vector<Seen> copies(std::span<const Verdict> verdicts) {
     std::vector<Seen> all;
     for (const Verdict& v : verdicts) {
-      Seen seen{.kind = v.kind, .reason = v.reason, .target = v.target, .head = {}, .body = {}, .bytes = {}};
+      Seen seen{.kind = v.kind,
+                .reason = v.reason,
+                .target = v.target,
+                .tunnel = v.tunnel,
+                .head = {},
+                .body = {},
+                .bytes = {}};
       seen.head.assign(v.out.head.begin(), v.out.head.begin() + v.out.head_size);
       if (v.out.body != nullptr) seen.body.assign(v.out.body, v.out.body + v.out.body_size);
       seen.bytes.assign(v.bytes.begin(), v.bytes.end());

@@ -15,7 +15,7 @@ namespace testudo::distributor {
 namespace {
 
 constexpr SaId kSa(7);
-constexpr NodeId kOwner(1), kKeeper(2), kT(3), kU(4);
+constexpr NodeId kKeeper(2), kT(3), kU(4);
 constexpr Epoch kEpoch(5);
 constexpr Time kStart = Time{} + 1s;
 constexpr std::uint32_t kFlow = 100;

@@ -78,7 +78,7 @@ void Installation::queue(const xcf::v1::Install& change) {
 void Installation::begin_anew(Member& member) {
   for (Waiting& waiting : member.waiting) scrub(waiting.message);
   member.waiting.clear();
-  member.everything.emplace();
+  member.everything = Everything{};
 }
 
 void Installation::member_up(const std::string& node) {

@@ -237,6 +237,7 @@ void read_sequence(ConfigSection s, NodeConfig::Sequence& c) {
   s.duration<std::chrono::microseconds>("skew-guard-us", c.skew_guard, 0, 100'000);
   s.integer("exclusive-lease", c.exclusive_lease, 1, 1 << 20);
   s.integer("ceiling-step", c.ceiling_step, 1 << 12, 1LL << 28);
+  s.flag("offers", c.offers);
   if (c.ceiling_step < c.exclusive_lease) {
     s.error("ceiling-step", fmt::format("{} is less than exclusive-lease, {}: it is at least as large",
                                         c.ceiling_step, c.exclusive_lease));

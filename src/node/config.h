@@ -115,6 +115,7 @@ struct NodeConfig {
     Duration skew_guard = std::chrono::microseconds(40);
     std::uint32_t exclusive_lease = 1024;     // numbers
     std::uint64_t ceiling_step = 1ULL << 20;  // numbers set aside in the facility at a time
+    bool offers = false;                      // numbers for answers, unasked
   } sequence;
 
   struct Connections {

@@ -115,7 +115,7 @@ ike = {socket = "ike.sock"}
 control = {socket = "/run/x.sock", group = "root"}
 definition = {file = "o.vipa"}
 ipsec = {replay-window = 64, inbound-replay-window = 2048, crypto = "openssl", accept-icmp-errors = false, connection = [{name = "big", replay-window = 128}]}
-sequence = {lease-duration-ms = 20, skew-guard-us = 0, exclusive-lease = 64, ceiling-step = 65536}
+sequence = {lease-duration-ms = 20, skew-guard-us = 0, exclusive-lease = 64, ceiling-step = 65536, offers = true}
 connections = {max = 10, idle-timeout-seconds = 11, closing-timeout-seconds = 12}
 hold = {packets = 13, milliseconds = 14}
 lifesize = {report-percent = 15, report-percent-min = 2, report-interval-ms = 16}
@@ -155,6 +155,7 @@ log = true
   EXPECT_EQ(c.ipsec.crypto, CryptoBackend::kOpenSsl);
   EXPECT_EQ(c.sequence.skew_guard, 0us);
   EXPECT_EQ(c.sequence.ceiling_step, 65536u);
+  EXPECT_TRUE(c.sequence.offers);
   EXPECT_EQ(c.connections.closing_timeout, 12s);
   EXPECT_EQ(c.hold.time, 14ms);
   EXPECT_EQ(c.lifesize.report_interval, 16ms);

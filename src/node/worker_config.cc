@@ -32,6 +32,7 @@ path::WorkerConfig worker_config(const NodeConfig& config, const vipa::Identity&
   worker.sequencer.exclusive_most =
       static_cast<std::uint16_t>(std::min<std::uint32_t>(config.sequence.exclusive_lease, 0xffff));
   worker.sequencer.ceiling_step = config.sequence.ceiling_step;
+  worker.sequencer.offers = config.sequence.offers;
   return worker;
 }
 

@@ -146,11 +146,13 @@ void Worker::act_on_cut(const wire::Packet& super_segment) {
 
 void Worker::act(std::span<const distributor::Verdict> verdicts, std::span<const wire::Packet> burst) {
   using Kind = distributor::Verdict::Kind;
+  expected_ = {};
   for (std::size_t i = 0; i < verdicts.size(); ++i) {
     const distributor::Verdict& verdict = verdicts[i];
     switch (verdict.kind) {
       case Kind::kForward:
         forward(verdict.out);
+        if (config_.sequencer.offers) expect_answer(verdict);
         break;
       case Kind::kLocal:
         deliver_local(verdict.bytes);
@@ -172,6 +174,15 @@ void Worker::act(std::span<const distributor::Verdict> verdicts, std::span<const
     emit(PeerMoved{.sa = moved.sa, .remote = moved.remote});
   }
   for (const distributor::PathMtuHint& hint : owner_inbound_.path_mtus()) learn_path_mtu(hint);
+}
+
+/// The target's application will need numbers for what it answers. Once for packets in a row.
+void Worker::expect_answer(const distributor::Verdict& forwarded) {
+  const std::pair answer{forwarded.target, forwarded.tunnel};
+  if (answer == expected_ || forwarded.tunnel == ipsec::TunnelId()) return;
+  expected_ = answer;
+  if (const ipsec::Sa* sa = sad_.find_outbound(forwarded.tunnel))
+    sequencer_.expect(sa->id(), forwarded.target, now_, outbox_);
 }
 
 void Worker::forward(const wire::Outgoing& out) {

@@ -18,6 +18,7 @@
 #include <deque>
 #include <memory>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "base/drop.h"
@@ -116,6 +117,7 @@ class Worker final : private target::OutboundSink, private target::InboundSink {
   bool receive_xcf();
   bool receive_tun();
   void act(std::span<const distributor::Verdict> verdicts, std::span<const wire::Packet> burst);
+  void expect_answer(const distributor::Verdict& forwarded);
   void forward(const wire::Outgoing& out);
   void send_forwarded();
   void deliver_local(std::span<const std::uint8_t> packet);
@@ -168,6 +170,7 @@ class Worker final : private target::OutboundSink, private target::InboundSink {
   Time now_{};  // of this turn
   Burst burst_{};
   std::array<wire::Outgoing, wire::kBurst> forwarded_;
+  std::pair<NodeId, ipsec::TunnelId> expected_;  // of the last packet that was forwarded in the burst
   std::size_t forwarded_count_ = 0;
   std::array<wire::Outgoing, wire::kBurst> local_;
   std::size_t local_count_ = 0;
