@@ -69,7 +69,8 @@ def checks(large: bool) -> list[Check]:
     out = [Check("leases", "SAFETY_UNIQUE", unique), Check("leases", "SAFETY_UNIQUE", crash),
            Check("leases", "SAFETY_WINDOW", window), Check("leases", "SAFETY_WINDOW", window_crash),
            Check("leases", "LIVENESS", answered, cycles=True),
-           Check("replay", "ONCE", once), Check("replay", "ONCE", dies), Check("replay", "UNBLOCKED", still),
+           Check("replay", "ONCE", once), Check("replay", "ONCE", dies), Check("replay", "ONCE", down),
+           Check("replay", "UNBLOCKED", still),
            Check("ownership", "ONE_OWNER", own), Check("ownership", "OWNED", own, cycles=True)]
     out += [Check("leases", "SAFETY_UNIQUE", unique, b) for b in ("CEILING", "FENCE", "TAKEOVER", "SECOND_GRANT")]
     out += [Check("leases", "SAFETY_UNIQUE", crash, "INCARNATION")]
@@ -88,7 +89,7 @@ def checks(large: bool) -> list[Check]:
     if large:
         out += [Check("leases", "SAFETY_UNIQUE", {"NUMBERS": 4}), Check("leases", "SAFETY_WINDOW", {"NUMBERS": 5}),
                 Check("leases", "LIVENESS", {"NUMBERS": 4, "IDS": 4, "LOSSES": 2}, cycles=True),
-                Check("replay", "ONCE", down), Check("replay", "ONCE", {"MOVES": 2, "CRASHES": 1, "DOWNS": 1}),
+                Check("replay", "ONCE", {"MOVES": 2, "CRASHES": 1, "DOWNS": 1}),
                 Check("ownership", "ONE_OWNER", {"EPOCHS": 3, "NUMBERS": 4})]
     return out
 
