@@ -201,6 +201,7 @@ vipa::OwnershipEvents Node::ownership_events() {
 }
 
 void Node::ownership_changed(const vipa::DvipaState& state) {
+  if (shadow_) shadow_->epoch_seen(state.address, state.epoch);
   if (owner_ && state.role == vipa::Role::kOwner) owner_->backups_changed(state.address);
 }
 

@@ -81,6 +81,11 @@ bool ShadowRole::learn(const xcf::v1::Hello& from, const xcf::v1::Dvipa& record)
   return true;
 }
 
+void ShadowRole::epoch_seen(IpAddress dvipa, Epoch epoch) {
+  Epoch& newest = newest_epochs_[dvipa];
+  newest = std::max(newest, epoch);
+}
+
 void ShadowRole::forget(IpAddress address) {
   parts_.log.info("{} is no longer owned by {}", address.to_string(), dvipas_.at(address).owner);
   dvipas_.erase(address);

@@ -42,6 +42,9 @@ class ShadowRole {
   explicit ShadowRole(Parts parts) : parts_(std::move(parts)) {}
 
   void vipa_list(const xcf::v1::Hello& from, const xcf::v1::VipaList& list);
+  /// The coupling facility has seen this epoch: claims under older ones are refused, also by a node that has just
+  /// started and has met no owner yet.
+  void epoch_seen(IpAddress dvipa, Epoch epoch);
   void install(const xcf::v1::Hello& from, xcf::v1::Install install);
   void refused(const std::string& node, const xcf::v1::Refused& refused);
   /// More of the lifesize of SAs (spec D2, E4).

@@ -160,6 +160,16 @@ TEST_F(ShadowRoleTest, RefusesAnEpochThatIsOver) {
   }
 }
 
+// A target that starts again has forgotten which epochs are over. The coupling facility has not.
+TEST_F(ShadowRoleTest, RefusesAnEpochThatTheFacilityKnowsToBeOver) {
+  shadow.epoch_seen(kDvipa, kEpoch);
+  list(rival, {record(kDvipa, Epoch(kEpoch.value() - 1), {80})});
+  EXPECT_FALSE(shadow.dvipas().contains(kDvipa));
+  shadow.epoch_seen(kDvipa, Epoch(1));  // of what was told earlier
+  list(owner, {record(kDvipa, kEpoch, {80})});
+  EXPECT_EQ(shadow.dvipas().at(kDvipa).owner, "owner");
+}
+
 TEST_F(ShadowRoleTest, ANewOwnersEpochEndsTheOldSas) {
   learn();
   ASSERT_EQ(install(owner, install_of({1, 2}, {1})), "");
