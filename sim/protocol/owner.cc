@@ -124,6 +124,7 @@ void Owner::store() {
   const auto wanted = journal_.wanted();
   if (storing_ || !wanted) return;
   storing_ = true;
+  journal_.storing(*wanted);
   world_.store(host_, epoch_, version_, *wanted, [&world = world_, id = host_.id(), epoch = epoch_](bool answered) {
     Owner* owner = world.owner_role(id, epoch);
     if (owner == nullptr) return;

@@ -110,13 +110,28 @@ std::optional<ReplayWitnesses> ReplayJournal::wanted() const {
   if (!chosen_ || (!active() && !whole_))
     return std::nullopt;  // nothing is received before a keeper has the windows
   ReplayWitnesses wanted{.epoch = epoch_, .keeper = whole_ ? keeper_ : stored_.keeper, .targets = listed()};
-  return wanted == stored_ ? std::nullopt : std::optional(std::move(wanted));
+  const bool sure = in_doubt_.empty() && !keeper_in_doubt_;
+  return sure && wanted == stored_ ? std::nullopt : std::optional(std::move(wanted));
+}
+
+void ReplayJournal::storing(const ReplayWitnesses& witnesses) {
+  keeper_in_doubt_ |= witnesses.keeper != stored_.keeper;
+  for (const Witness& target : stored_.targets) {
+    if (std::ranges::find(witnesses.targets, target) == witnesses.targets.end()) in_doubt_.insert(target);
+  }
+}
+
+void ReplayJournal::stored(const ReplayWitnesses& witnesses) {
+  stored_ = witnesses;
+  in_doubt_.clear();
+  keeper_in_doubt_ = false;
 }
 
 bool ReplayJournal::may_forward(NodeId node) const {
   const auto found = joined_.find(node);
   if (!active() || found == joined_.end()) return false;
-  return std::ranges::find(stored_.targets, Witness{node, found->second}) != stored_.targets.end();
+  const Witness target{node, found->second};
+  return !in_doubt_.contains(target) && std::ranges::find(stored_.targets, target) != stored_.targets.end();
 }
 
 // ---- what the owner accepts ----

@@ -17,7 +17,8 @@
 //   journal.target_joined({node, incarnation});
 //   ...each turn...
 //   for (const ReplayRecord& record : journal.poll(now)) control.send(journal.keeper(), record);
-//   if (const auto w = journal.wanted()) facility.compare_and_set(epoch, version, *w);    // one at a time
+//   if (const auto w = journal.wanted()) journal.storing(*w), facility.compare_and_set(epoch, version, *w);    //
+//   one at a time
 //   ...as answers come...
 //   journal.acknowledged(from, copy, serial);
 //   journal.stored(what the facility holds for sure);
@@ -35,6 +36,7 @@
 #include <deque>
 #include <map>
 #include <optional>
+#include <set>
 #include <span>
 #include <utility>
 #include <vector>
@@ -108,7 +110,11 @@ class ReplayJournal {
   void target_gone(NodeId node, std::vector<WindowReport> snapshot);
   /// What the facility should hold; nothing when it does, or when that has to wait.
   [[nodiscard]] std::optional<ReplayWitnesses> wanted() const;
-  void stored(const ReplayWitnesses& witnesses) { stored_ = witnesses; }
+  /// It is being written: until stored(), who is not in it does not count as named, for nobody knows which of the
+  /// two the facility holds.
+  void storing(const ReplayWitnesses& witnesses);
+  /// What the facility holds now, for sure: no write is under way.
+  void stored(const ReplayWitnesses& witnesses);
   /// The owner may accept and forward.
   [[nodiscard]] bool active() const { return stored_.epoch == epoch_; }
   [[nodiscard]] bool may_forward(NodeId node) const;
@@ -127,7 +133,7 @@ class ReplayJournal {
   };
   WindowReport& noted(SaId sa);
   void append(bool whole, std::vector<WindowReport> windows);
-  [[nodiscard]] bool stands() const { return active() && stored_.keeper == keeper_; }
+  [[nodiscard]] bool stands() const { return active() && stored_.keeper == keeper_ && !keeper_in_doubt_; }
   [[nodiscard]] std::vector<Witness> listed() const;
 
   Epoch epoch_;
@@ -142,6 +148,8 @@ class ReplayJournal {
   std::map<NodeId, std::uint32_t> joined_;  // targets, with their incarnations
   std::map<Witness, Ticket> leaving_;       // struck off when this is safe
   ReplayWitnesses stored_;
+  std::set<Witness> in_doubt_;  // in stored_, and left out by a write that is under way
+  bool keeper_in_doubt_ = false;
 };
 
 }  // namespace testudo::distributor

@@ -215,6 +215,39 @@ TEST_F(ReplayJournalTest, AFalseAlarmTakesTheTargetBack) {
   EXPECT_TRUE(journal_.may_forward(kT));
 }
 
+// The write that strikes it off may have arrived: whoever comes next would not ask it.
+TEST_F(ReplayJournalTest, ATargetThatIsBeingStruckOffGetsNothingThoughItComesBack) {
+  begin();
+  journal_.target_gone(kT, {seen({1}, 1)});
+  for (const ReplayRecord& r : journal_.poll(now_)) journal_.acknowledged(kKeeper, r.copy, r.serial);
+  const ReplayWitnesses without = journal_.wanted().value();
+  journal_.storing(without);
+  journal_.target_joined({kT, 1});
+  EXPECT_FALSE(journal_.may_forward(kT));
+  journal_.stored(without);
+  EXPECT_FALSE(journal_.may_forward(kT));
+  settle();
+  EXPECT_TRUE(journal_.may_forward(kT));
+}
+
+TEST_F(ReplayJournalTest, WithTwoKeepersInDoubtNothingIsSafe) {
+  begin();
+  const auto have_all = [&] {
+    for (const ReplayRecord& r : journal_.poll(now_ += 1s))
+      journal_.acknowledged(journal_.keeper(), r.copy, r.serial);
+  };
+  journal_.keep_with(kU, {seen({1}, 1)});
+  have_all();
+  journal_.storing(journal_.wanted().value());
+  journal_.keep_with(kKeeper, {seen({1}, 1)});
+  const auto ticket = journal_.accepted(kSa, SeqNo(20));
+  have_all();
+  EXPECT_FALSE(journal_.is_safe(ticket));
+  settle();
+  journal_.stored({.epoch = kEpoch, .keeper = kKeeper, .targets = {{kT, 1}}});
+  EXPECT_TRUE(journal_.is_safe(ticket));
+}
+
 TEST_F(ReplayJournalTest, ANewKeeperCountsWhenItHasTheWindowsAndTheFacilitySaysSo) {
   begin();
   const auto ticket = journal_.accepted(kSa, SeqNo(20));
