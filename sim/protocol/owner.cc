@@ -30,7 +30,7 @@ Owner::Owner(World& world, Host& host, Epoch epoch)
 
 void Owner::begin() {
   for (const Tunnel& tunnel : world_.tunnels()) add_sequenced(tunnel.outbound);
-  world_.moves_dvipa_to(host_.id());
+  world_.moves_dvipa_to(host_.id(), epoch_);
   on_report(host_.report());
   announce(kAnnounceFirst);
   give_up_late(2 * world_.plan().detection);

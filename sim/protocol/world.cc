@@ -150,8 +150,12 @@ void World::to_host(NodeId node, const EspPacket& packet) {
   });
 }
 
-void World::moves_dvipa_to(NodeId node) {
-  after(random(5ms), [this, node] { dvipa_at_ = node; });
+void World::moves_dvipa_to(NodeId node, Epoch epoch) {
+  after(random(5ms), [this, node, epoch] {
+    if (epoch < announced_) return;
+    announced_ = epoch;
+    dvipa_at_ = node;
+  });
 }
 
 void World::accepted(const EspPacket& packet, SeqNo number, const Host& host, Epoch epoch) {

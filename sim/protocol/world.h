@@ -81,7 +81,8 @@ class World {
   /// From the peer, or somebody who claims to be: to the owner where the network thinks it is.
   void to_dvipa(const EspPacket& packet);
   void to_host(NodeId node, const EspPacket& packet);
-  void moves_dvipa_to(NodeId node);
+  /// An owner repeats its announcement: that of a former one, should it come later, does not last.
+  void moves_dvipa_to(NodeId node, Epoch epoch);
   /// A host has delivered the packet, as a target or as the owner of this epoch.
   void accepted(const EspPacket& packet, SeqNo number, const Host& host, Epoch epoch);
 
@@ -120,6 +121,7 @@ class World {
   std::vector<Tunnel> tunnels_;
   std::uint64_t sas_ = 0;
   NodeId dvipa_at_;
+  Epoch announced_;                                // by whom it is
   std::map<std::pair<NodeId, SaId>, Time> paths_;  // last arrival at the peer: each is first in, first out
   bool calm_ = false;
   Peer peer_;
