@@ -70,7 +70,10 @@ void Owner::take_over() {
   taken_over_ = true;
   for (std::uint32_t i = 0; i < world_.tunnels().size(); ++i) {
     const SaId sa = world_.tunnels()[i].inbound;
-    if (const auto known = recovery_.window(sa)) {
+    if (auto known = recovery_.window(sa)) {
+      // An SA that begins near 2^32 stands for one that was used for long: its high half is known, whoever heard
+      // it.
+      known->top = std::max(known->top, SeqNo(world_.plan().inbound_first - 1));
       world_.tell(host_.name(), "goes on with SA {} at {}, {} and older are seen", sa.value(), known->top.value(),
                   known->floor.value());
       ledgers_.emplace(sa, ReplayLedger(world_.plan().our_window, {.size = world_.plan().ledger}, *known));
