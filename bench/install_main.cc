@@ -10,7 +10,6 @@
 // on the CPU; on hosts of their own, targets work at the same time as each other and, but for the first message and
 // the last, as the owner. Memory: how much more is resident when it has happened, in a process of its own.
 #include <malloc.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <array>
@@ -27,6 +26,7 @@
 #include <vector>
 
 #include "base/check.h"
+#include "bench/in_child.h"
 #include "crypto/engine.h"
 #include "facility/memory/memory_facility.h"
 #include "facility/memory/memory_store.h"
@@ -35,14 +35,17 @@
 #include "node/owner_role.h"
 #include "node/shadow_role.h"
 #include "node/worker_config.h"
+#include "node/world_for_test.h"
 #include "path/worker.h"
 
 namespace testudo::bench {
 namespace {
 
+using node::hello_of;
+using node::kDvipa;
+using node::kEpoch;
+
 constexpr std::size_t kTargets = 8;
-constexpr IpAddress kDvipa(0xc0000264);
-constexpr Epoch kEpoch(41);
 constexpr std::size_t kAtOnce = 256;  // SAs that charon adds before anybody else runs
 
 double cpu_seconds() {
@@ -142,17 +145,6 @@ class Plane final : public node::DataPlane {
 };
 
 std::string name_of(std::size_t target) { return "t" + std::to_string(target); }
-
-xcf::v1::Hello hello_of(const std::string& name, std::uint16_t id) {
-  xcf::v1::Hello hello;
-  hello.set_node(name);
-  hello.set_node_id(id);
-  hello.set_xcf_address(IpAddress(0x0a4d0000u + id).to_bytes());
-  hello.set_ipsec(true);
-  hello.set_distributed_ipsec(true);
-  hello.set_incarnation(1000u + id);
-  return hello;
-}
 
 node::NodeConfig config_of(const std::string& name) {
   std::string targets;
@@ -362,22 +354,10 @@ Figures measure(How how, std::size_t targets, std::uint32_t sas) {
   return figures;
 }
 
-/// In a child, so that every measurement begins with an empty process.
 Figures apart(How how, std::size_t targets, std::uint32_t sas) {
-  int ends[2];
-  CHECK(pipe(ends) == 0);
-  const pid_t child = fork();
-  if (child == 0) {
-    const Figures figures = measure(how, targets, sas);
-    CHECK(write(ends[1], &figures, sizeof figures) == sizeof figures);
-    _exit(0);
-  }
-  close(ends[1]);
-  Figures figures;
-  CHECK(read(ends[0], &figures, sizeof figures) == sizeof figures);
-  close(ends[0]);
-  waitpid(child, nullptr, 0);
-  return figures;
+  const auto figures = in_child([&] { return measure(how, targets, sas); });
+  CHECK(figures);
+  return *figures;
 }
 
 int run(const char* path, std::uint32_t sas) {

@@ -28,6 +28,7 @@
 #include <vector>
 
 #include "base/check.h"
+#include "bench/in_child.h"
 #include "io/clock.h"
 #include "io/poller.h"
 #include "io/udp/udp_port.h"
@@ -228,25 +229,15 @@ Figures apart(const std::string& lessees_at, bool blocking, Duration how_long) {
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     be_owner(blocking);
   }
-  int ends[2];
-  CHECK(pipe(ends) == 0);
-  const pid_t lessee = fork();
-  if (lessee == 0) {
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
+  const auto figures = in_child([&] {
     const int ns = open(lessees_at.c_str(), O_RDONLY);
     CHECK(ns >= 0 && setns(ns, CLONE_NEWNET) == 0);
-    const Figures figures = measure(blocking, how_long);
-    CHECK(write(ends[1], &figures, sizeof figures) == sizeof figures);
-    _exit(0);
-  }
-  close(ends[1]);
-  Figures figures;
-  CHECK(read(ends[0], &figures, sizeof figures) == sizeof figures);
-  close(ends[0]);
-  waitpid(lessee, nullptr, 0);
+    return measure(blocking, how_long);
+  });
   kill(owner, SIGKILL);
   waitpid(owner, nullptr, 0);
-  return figures;
+  CHECK(figures);
+  return *figures;
 }
 
 std::string two_namespaces() {

@@ -4,7 +4,6 @@
 // touched. Each figure comes from a process of its own, because locked pages are never given back.
 //   bench_memory OUT.json
 #include <malloc.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cstdio>
@@ -16,6 +15,7 @@
 
 #include "base/check.h"
 #include "bench/engine.h"
+#include "bench/in_child.h"
 #include "distributor/connection_table.h"
 #include "ipsec/sa_for_test.h"
 #include "ipsec/sad.h"
@@ -103,29 +103,15 @@ Use connections(bool v6) {
   return since(before);
 }
 
-/// In a child, so that every measurement begins with an empty process.
 template <typename Measure>
 bool apart(const char* name, Measure measure, std::string& json) {
-  int ends[2];
-  CHECK(pipe(ends) == 0);
-  const pid_t child = fork();
-  if (child == 0) {
-    const Use use = measure();
-    CHECK(write(ends[1], &use, sizeof use) == sizeof use);
-    _exit(0);
-  }
-  close(ends[1]);
-  Use use;
-  const bool read_it = read(ends[0], &use, sizeof use) == sizeof use;
-  close(ends[0]);
-  int status = 0;
-  waitpid(child, &status, 0);
-  if (!read_it || status != 0) return std::fprintf(stderr, "bench: error: %s died\n", name), false;
-  std::printf("%-28s %7.1f bytes resident: %7.1f on the heap, %7.1f locked\n", name, use.resident, use.heap,
-              use.locked);
+  const auto use = in_child(measure);
+  if (!use) return std::fprintf(stderr, "bench: error: %s died\n", name), false;
+  std::printf("%-28s %7.1f bytes resident: %7.1f on the heap, %7.1f locked\n", name, use->resident, use->heap,
+              use->locked);
   json += (json.empty() ? "{\n \"" : ",\n \"") + std::string(name) +
-          "\": {\"resident\": " + std::to_string(use.resident) + ", \"heap\": " + std::to_string(use.heap) +
-          ", \"locked\": " + std::to_string(use.locked) + "}";
+          "\": {\"resident\": " + std::to_string(use->resident) + ", \"heap\": " + std::to_string(use->heap) +
+          ", \"locked\": " + std::to_string(use->locked) + "}";
   return true;
 }
 

@@ -189,30 +189,26 @@ def lease_rtt_rows(path: pathlib.Path) -> list[dict]:
     return made
 
 
+# By program, from its JSON.
+ROWS = {
+    "esp": lambda path: esp_rows(medians(path)),
+    "owner": lambda path: owner_rows(medians(path)),
+    "memory": memory_rows,
+    "sequence_bench": lambda path: sequencer_rows(medians(path)),
+    "ledger": lambda path: ledger_rows(medians(path)),
+    "install": install_rows,
+    "sa_install": sa_install_rows,
+    "lease_rtt": lease_rtt_rows,
+    "policy_bench": filter_rows,
+    "freshness": lambda path: freshness.rows(json.loads(path.read_text())["cases"], row),
+}
+
+
 def rows(directory: pathlib.Path, names: list[str]) -> list[dict]:
     made = []
     for name in names:
-        path = directory / f"{name}.json"
-        if name == "esp":
-            made += esp_rows(medians(path))
-        elif name == "owner":
-            made += owner_rows(medians(path))
-        elif name == "memory":
-            made += memory_rows(path)
-        elif name == "sequence_bench":
-            made += sequencer_rows(medians(path))
-        elif name == "ledger":
-            made += ledger_rows(medians(path))
-        elif name == "install":
-            made += install_rows(path)
-        elif name == "sa_install":
-            made += sa_install_rows(path)
-        elif name == "lease_rtt":
-            made += lease_rtt_rows(path)
-        elif name == "policy_bench":
-            made += filter_rows(path)
-        elif name == "freshness":
-            made += freshness.rows(json.loads(path.read_text())["cases"], row)
+        if name in ROWS:
+            made += ROWS[name](directory / f"{name}.json")
     return made
 
 

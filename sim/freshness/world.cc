@@ -161,26 +161,22 @@ Duration World::xcf_delay(std::size_t index) {
   return xcf.least + own + network_.uniform(xcf.spread);
 }
 
-void World::carry_to_source(Time when) {
+/// Each host's messages stay in order, in either direction.
+void World::carry(Time when, Link Host::*direction, Kind kind) {
   for (Mail& mail : mails_) {
-    Link& link = hosts_[mail.host].to_source;
+    Link& link = hosts_[mail.host].*direction;
     link.last = std::max(link.last, when + xcf_delay(mail.host));
-    at(link.last, Kind::kMailToSource, mail.host);
+    at(link.last, kind, mail.host);
     link.mails.push_back(std::move(mail));
   }
   result_.messages += mails_.size();
   mails_.clear();
 }
 
+void World::carry_to_source(Time when) { carry(when, &Host::to_source, Kind::kMailToSource); }
+
 void World::carry_to_hosts() {
-  for (Mail& mail : mails_) {
-    Link& link = hosts_[mail.host].from_source;
-    link.last = std::max(link.last, now_ + xcf_delay(mail.host));
-    at(link.last, Kind::kMailToHost, mail.host);
-    link.mails.push_back(std::move(mail));
-  }
-  result_.messages += mails_.size();
-  mails_.clear();
+  carry(now_, &Host::from_source, Kind::kMailToHost);
   set_source_timer();
 }
 

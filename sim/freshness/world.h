@@ -66,6 +66,7 @@ class World {
   void send_what_waits(std::size_t host);
   Time send(std::size_t host, const sequence::Numbers& numbers, Time at);
   void note_waits(Host& host, std::uint32_t count);
+  void carry(Time when, Link Host::*direction, Kind kind);
   void carry_to_source(Time when);
   void carry_to_hosts();
   Duration xcf_delay(std::size_t host);

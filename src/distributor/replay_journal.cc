@@ -18,10 +18,7 @@ bool ReplayKeeper::keep(const ReplayRecord& record) {
   if (!same) windows_.clear();
   epoch_ = record.epoch;
   copy_ = record.copy;
-  for (const WindowReport& report : record.windows) {
-    const auto [held, fresh] = windows_.emplace(report.sa, report);
-    if (!fresh) held->second.merge(report);
-  }
+  merge(windows_, record.windows);
   return true;
 }
 

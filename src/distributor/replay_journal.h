@@ -81,13 +81,13 @@ class ReplayKeeper {
   bool keep(const ReplayRecord& record);
   /// Of the record that is held; 0: none.
   [[nodiscard]] Epoch epoch() const { return epoch_; }
-  [[nodiscard]] const std::map<SaId, WindowReport>& windows() const { return windows_; }
+  [[nodiscard]] const WindowReports& windows() const { return windows_; }
 
  private:
   Epoch fence_;
   Epoch epoch_;
   std::uint32_t copy_ = 0;
-  std::map<SaId, WindowReport> windows_;
+  WindowReports windows_;
 };
 
 class ReplayJournal {
@@ -142,7 +142,7 @@ class ReplayJournal {
   bool whole_ = false;   // the keeper has the beginning of the present copy
   std::uint32_t copy_ = 0;
   std::uint64_t serial_ = 0;                // the last that was given to a record
-  std::map<SaId, WindowReport> gathered_;   // for the next record
+  WindowReports gathered_;                  // for the next record
   std::deque<Outstanding> outstanding_;     // by rising serial; the first is not acknowledged
   std::vector<ReplayRecord> due_;           // what poll() returns
   std::map<NodeId, std::uint32_t> joined_;  // targets, with their incarnations

@@ -4,16 +4,6 @@
 #include <algorithm>
 
 namespace testudo::distributor {
-namespace {
-
-void merge_all(std::map<SaId, WindowReport>& into, const std::vector<WindowReport>& reports) {
-  for (const WindowReport& report : reports) {
-    const auto [held, fresh] = into.emplace(report.sa, report);
-    if (!fresh) held->second.merge(report);
-  }
-}
-
-}  // namespace
 
 ReplayRecovery::ReplayRecovery(const ReplayWitnesses& before) : before_(before) {
   lost_ = before.keeper == NodeId();  // nobody has received yet, or the owner was alone
@@ -28,10 +18,10 @@ void ReplayRecovery::report(const MemberReport& report) {
   };
   // It has restarted, and forgotten what its former self accepted.
   if (std::ranges::any_of(before_.targets, is_other_life)) lost_ = true;
-  merge_all(windows_, report.windows);
+  merge(windows_, report.windows);
   if (report.from.node == before_.keeper) {
     if (report.record_epoch != before_.epoch) lost_ = true;  // likewise
-    merge_all(record_, report.record);
+    merge(record_, report.record);
   }
   missing_.erase(report.from.node);
 }

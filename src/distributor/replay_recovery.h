@@ -19,7 +19,6 @@
 #pragma once
 
 #include <cstdint>
-#include <map>
 #include <optional>
 #include <set>
 #include <vector>
@@ -59,8 +58,8 @@ class ReplayRecovery {
   ReplayWitnesses before_;
   std::set<NodeId> missing_;
   bool lost_ = false;
-  std::map<SaId, WindowReport> record_;   // the keeper's
-  std::map<SaId, WindowReport> windows_;  // the union of the targets'
+  WindowReports record_;   // the keeper's
+  WindowReports windows_;  // the union of the targets'
 };
 
 }  // namespace testudo::distributor

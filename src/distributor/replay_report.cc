@@ -7,12 +7,16 @@
 
 namespace testudo::distributor {
 
+/// Made when it is not there.
+WindowReport::Block& WindowReport::block_of(std::uint64_t base) {
+  auto block = std::ranges::lower_bound(blocks, base, {}, &Block::base);
+  if (block == blocks.end() || block->base != base) block = blocks.insert(block, {.base = base});
+  return *block;
+}
+
 void WindowReport::see(SeqNo number) {
   if (number <= floor) return;
-  const std::uint64_t base = number.value() & ~std::uint64_t{63};
-  auto block = std::ranges::lower_bound(blocks, base, {}, &Block::base);
-  if (block == blocks.end() || block->base != base) block = blocks.insert(block, {.base = base, .seen = 0});
-  block->seen |= std::uint64_t{1} << (number.value() & 63);
+  block_of(number.value() & ~std::uint64_t{63}).seen |= std::uint64_t{1} << (number.value() & 63);
 }
 
 bool WindowReport::sees(SeqNo number) const {
@@ -26,12 +30,15 @@ void WindowReport::merge(const WindowReport& other) {
   CHECK(sa == other.sa);
   top = std::max(top, other.top);
   floor = std::max(floor, other.floor);
-  for (const Block& theirs : other.blocks) {
-    auto block = std::ranges::lower_bound(blocks, theirs.base, {}, &Block::base);
-    if (block == blocks.end() || block->base != theirs.base) block = blocks.insert(block, {.base = theirs.base});
-    block->seen |= theirs.seen;
-  }
+  for (const Block& theirs : other.blocks) block_of(theirs.base).seen |= theirs.seen;
   std::erase_if(blocks, [this](const Block& block) { return block.base + 63 <= floor.value(); });
+}
+
+void merge(WindowReports& known, const std::vector<WindowReport>& reports) {
+  for (const WindowReport& report : reports) {
+    const auto [held, fresh] = known.emplace(report.sa, report);
+    if (!fresh) held->second.merge(report);
+  }
 }
 
 WindowReport report_of(SaId sa, const ipsec::ReplayWindow& window) {

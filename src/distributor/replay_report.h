@@ -11,6 +11,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <vector>
 
 #include "base/strong.h"
@@ -36,7 +37,14 @@ struct WindowReport {
   /// The union. Both must speak of the same SA.
   void merge(const WindowReport& other);
   friend bool operator==(const WindowReport&, const WindowReport&) = default;
+
+ private:
+  [[nodiscard]] Block& block_of(std::uint64_t base);
 };
+
+/// What is known of each SA, and what the reports add to it.
+using WindowReports = std::map<SaId, WindowReport>;
+void merge(WindowReports& known, const std::vector<WindowReport>& reports);
 
 /// What a target has accepted. Older than its window counts as seen.
 [[nodiscard]] WindowReport report_of(SaId sa, const ipsec::ReplayWindow& window);

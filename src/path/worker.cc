@@ -10,6 +10,12 @@ namespace {
 
 constexpr std::size_t kCutSlot = 9216;  // bytes of one segment: a jumbo frame
 
+/// By another SA, or from another target, than what was forwarded before it.
+bool is_answered(const distributor::Verdict& forwarded, const distributor::Verdict* before) {
+  return forwarded.tunnel != ipsec::TunnelId() &&
+         (before == nullptr || before->target != forwarded.target || before->tunnel != forwarded.tunnel);
+}
+
 }  // namespace
 
 Worker::Worker(const WorkerConfig& config, WorkerPorts ports, std::unique_ptr<ipsec::Transforms> transforms,
@@ -146,13 +152,16 @@ void Worker::act_on_cut(const wire::Packet& super_segment) {
 
 void Worker::act(std::span<const distributor::Verdict> verdicts, std::span<const wire::Packet> burst) {
   using Kind = distributor::Verdict::Kind;
-  expected_ = {};
+  const distributor::Verdict* expected = nullptr;  // the last one from which an answer is
   for (std::size_t i = 0; i < verdicts.size(); ++i) {
     const distributor::Verdict& verdict = verdicts[i];
     switch (verdict.kind) {
       case Kind::kForward:
         forward(verdict.out);
-        if (config_.sequencer.offers) expect_answer(verdict);
+        if (config_.sequencer.offers && is_answered(verdict, expected)) {
+          expect_answer(verdict);
+          expected = &verdict;
+        }
         break;
       case Kind::kLocal:
         deliver_local(verdict.bytes);
@@ -176,11 +185,8 @@ void Worker::act(std::span<const distributor::Verdict> verdicts, std::span<const
   for (const distributor::PathMtuHint& hint : owner_inbound_.path_mtus()) learn_path_mtu(hint);
 }
 
-/// The target's application will need numbers for what it answers. Once for packets in a row.
+/// The target's application will need numbers for what it answers.
 void Worker::expect_answer(const distributor::Verdict& forwarded) {
-  const std::pair answer{forwarded.target, forwarded.tunnel};
-  if (answer == expected_ || forwarded.tunnel == ipsec::TunnelId()) return;
-  expected_ = answer;
   if (const ipsec::Sa* sa = sad_.find_outbound(forwarded.tunnel))
     sequencer_.expect(sa->id(), forwarded.target, now_, outbox_);
 }

@@ -18,7 +18,6 @@
 #include <deque>
 #include <memory>
 #include <span>
-#include <utility>
 #include <vector>
 
 #include "base/drop.h"
@@ -170,7 +169,6 @@ class Worker final : private target::OutboundSink, private target::InboundSink {
   Time now_{};  // of this turn
   Burst burst_{};
   std::array<wire::Outgoing, wire::kBurst> forwarded_;
-  std::pair<NodeId, ipsec::TunnelId> expected_;  // of the last packet that was forwarded in the burst
   std::size_t forwarded_count_ = 0;
   std::array<wire::Outgoing, wire::kBurst> local_;
   std::size_t local_count_ = 0;

@@ -174,29 +174,28 @@ void Sequencer::exhaust(SaId id) {
 }
 
 std::uint32_t Sequencer::short_of(SaId id, Time now) const {
-  const auto found = index_.find(id);
-  if (found == index_.end()) return 0;
-  const Sa& sa = sas_[found->second];
-  if (sa.next <= sa.ceiling && now < sa.stop) return 0;
+  const Sa* sa = find(id);
+  if (sa == nullptr || (sa->next <= sa->ceiling && now < sa->stop)) return 0;
   std::uint32_t wanted = 0;
-  for (const Requester& requester : sa.known()) wanted += requester.want;
+  for (const Requester& requester : sa->known()) wanted += requester.want;
   return wanted;
 }
 
 std::optional<SeqNo> Sequencer::lowest_in_use(SaId id, Time now) const {
-  const auto found = index_.find(id);
-  if (found == index_.end()) return std::nullopt;
-  const Sa& sa = sas_[found->second];
-  for (const Lease& lease : sa.live()) {
+  const Sa* sa = find(id);
+  if (sa == nullptr) return std::nullopt;
+  for (const Lease& lease : sa->live()) {
     if (!lease.returned && now < lease.ends) return lease.first;
   }
-  return sa.next <= sa.ceiling && now < sa.stop ? std::optional(sa.next) : std::nullopt;
+  return sa->next <= sa->ceiling && now < sa->stop ? std::optional(sa->next) : std::nullopt;
 }
 
-Sequencer::Sa* Sequencer::find(SaId id) {
+const Sequencer::Sa* Sequencer::find(SaId id) const {
   const auto found = index_.find(id);
   return found == index_.end() ? nullptr : &sas_[found->second];
 }
+
+Sequencer::Sa* Sequencer::find(SaId id) { return const_cast<Sa*>(std::as_const(*this).find(id)); }
 
 /// Those of the message's SAs that are here, under its epoch; the others are null. Of many SAs most are in no
 /// cache: all are asked for before the first is looked at.
@@ -440,10 +439,10 @@ void Sequencer::clear_events(std::size_t count) {
   events_.erase(events_.begin(), events_.begin() + static_cast<std::ptrdiff_t>(std::min(count, events_.size())));
 }
 
-std::optional<SeqNo> Sequencer::last_granted(SaId sa) const {
-  const auto found = index_.find(sa);
-  if (found == index_.end() || sas_[found->second].next.value() <= 1) return std::nullopt;
-  return SeqNo(sas_[found->second].next.value() - 1);
+std::optional<SeqNo> Sequencer::last_granted(SaId id) const {
+  const Sa* sa = find(id);
+  if (sa == nullptr || sa->next.value() <= 1) return std::nullopt;
+  return SeqNo(sa->next.value() - 1);
 }
 
 void Sequencer::list(std::vector<SequencerInfo>& out) const {

@@ -234,6 +234,7 @@ class Sequencer {
   static_assert(sizeof(Sa) <= 512);
 
   Sa* find(SaId sa);
+  [[nodiscard]] const Sa* find(SaId sa) const;
   std::size_t find_all(const wire::FastMessage& message, std::span<Sa*> found);
   [[nodiscard]] Requester* entry_of(Sa& sa, const Lessee& lessee, std::uint64_t request);
   [[nodiscard]] bool has_place(Sa& sa, std::size_t taken);
