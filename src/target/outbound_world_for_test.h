@@ -9,11 +9,14 @@
 //   world.open(world.sent.at(0));              // what the peer's SA makes of it
 #pragma once
 
+#include <gtest/gtest.h>
+
 #include <algorithm>
 #include <array>
 #include <cstdint>
 #include <cstring>
 #include <functional>
+#include <iterator>
 #include <map>
 #include <memory>
 #include <span>
@@ -329,5 +332,25 @@ class World final : public OutboundSink {
 
   Time now_{std::chrono::seconds(1)};
 };
+
+inline std::vector<std::uint32_t> numbers_of(const std::vector<World::Sent>& sent) {
+  std::vector<std::uint32_t> numbers;
+  for (const auto& s : sent) numbers.push_back(s.number());
+  return numbers;
+}
+
+/// The peer takes all that was sent, and finds these packets.
+inline void expect_opened(World& world, const std::vector<Bytes>& expected) {
+  ASSERT_EQ(world.sent.size(), expected.size());
+  for (std::size_t i = 0; i < expected.size(); ++i) {
+    ASSERT_EQ(world.open(world.sent[i]), expected[i]) << "packet " << i;
+  }
+}
+
+inline std::vector<Bytes> segments_of_all(const std::vector<AppPacket>& packets) {
+  std::vector<Bytes> all;
+  for (const AppPacket& packet : packets) std::ranges::copy(segments_of(packet), std::back_inserter(all));
+  return all;
+}
 
 }  // namespace testudo::target
