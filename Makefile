@@ -18,7 +18,7 @@ all: build
 help:
 	@echo 'make          install what is missing, build (PRESET=release|asan|tsan|fuzz)'
 	@echo 'make demo     the main job, end to end, in network namespaces on this machine (root)'
-	@echo 'make test     every test: unit, property, simulation, end to end (root)'
+	@echo 'make test     every test: unit, property, simulation, models, end to end (root)'
 	@echo 'make sim      seeds 1 to SEEDS=$(SEEDS) of the simulation, SCENARIO=$(SCENARIO) (docs/simulation.md)'
 	@echo 'make mutations  small faults in the code of leases and replay protection: which check catches each?'
 	@echo 'make fuzz     every fuzz target with its corpus for FUZZ_SECONDS=$(FUZZ_SECONDS) each'
