@@ -24,7 +24,7 @@ help:
 	@echo 'make fuzz     every fuzz target with its corpus for FUZZ_SECONDS=$(FUZZ_SECONDS) each'
 	@echo 'make model    prove leases, replay and ownership with SPIN (docs/proof.md)'
 	@echo 'make bench    benchmarks against DPDK and ipsec-mb, about BENCH_SECONDS=$(BENCH_SECONDS) (docs/performance.md)'
-	@echo 'make format   format the C++ sources; make lint: check format and layers'
+	@echo 'make format   format the C++ sources; make lint: check format, layers and mutations'
 	@echo 'make tidy     clang-tidy over the folders of src/ in TIDY="$(TIDY)"'
 	@echo 'make clean    remove build/'
 
@@ -71,6 +71,7 @@ format:
 
 lint:
 	@tools/check_layers.py .
+	@tools/run_mutations.py --list >/dev/null  # each text is still there
 	@clang-format --dry-run -Werror $(sources)
 
 # Headers are looked at through the sources that include them. It needs the compile commands and generated headers only.

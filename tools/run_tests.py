@@ -108,7 +108,7 @@ def pytest(results: Path) -> Count:
 
 
 def lint() -> Count:
-    """Layers and format, as one check."""
+    """Layers, mutations and format, as one check."""
     done = subprocess.run(["make", "--no-print-directory", "lint"], cwd=ROOT, check=False)
     if done.returncode != 0:
         print("lint: FAILED, see above; `make format` formats", flush=True)

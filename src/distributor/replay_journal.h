@@ -17,8 +17,10 @@
 //   journal.target_joined({node, incarnation});
 //   ...each turn...
 //   for (const ReplayRecord& record : journal.poll(now)) control.send(journal.keeper(), record);
-//   if (const auto w = journal.wanted()) journal.storing(*w), facility.compare_and_set(epoch, version, *w);    //
-//   one at a time
+//   if (const auto w = journal.wanted()) {                                      // one write at a time
+//     journal.storing(*w);
+//     facility.compare_and_set(epoch, version, *w);
+//   }
 //   ...as answers come...
 //   journal.acknowledged(from, copy, serial);
 //   journal.stored(what the facility holds for sure);
