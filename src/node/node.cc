@@ -259,6 +259,11 @@ void Node::received(const std::string& node, const xcf::v1::Envelope& message) {
       return shadow_->granted(from, message.lifesize_grant());
     case xcf::v1::Envelope::kHello:
     case xcf::v1::Envelope::kHeartbeat:
+    case xcf::v1::Envelope::kReplayRecord:
+    case xcf::v1::Envelope::kReplayRecordAck:
+    case xcf::v1::Envelope::kTakeoverQuery:
+    case xcf::v1::Envelope::kTakeoverReport:
+    case xcf::v1::Envelope::kMoveRequest:
     case xcf::v1::Envelope::MESSAGE_NOT_SET:
       return;
   }

@@ -14,6 +14,7 @@
 #include "base/strong.h"
 #include "distributor/connection_table.h"
 #include "distributor/distribution.h"
+#include "distributor/replay_report.h"
 #include "io/port.h"
 #include "ipsec/sa.h"
 #include "policy/filter_table.h"
@@ -73,6 +74,50 @@ struct SendIke {
 struct ForgetNode {
   NodeId node;  // its link is down: what was forwarded to it and not committed counts as seen
 };
+/// The DVIPA's SAs that are here are sequenced by another owner, or under another epoch, from now on; accepted
+/// numbers go to that one (spec G1).
+struct FollowOwner {
+  IpAddress dvipa;
+  Epoch epoch;
+  NodeId owner;
+};
+/// This node owns the SA, which is here already as a shadow (spec G1, G3): it sequences it, or judges its numbers.
+struct OwnSa {
+  SaId id;
+  Epoch epoch;
+  SeqNo first = SeqNo(1);                // outbound: numbers below may have been granted before
+  distributor::WindowReport known = {};  // inbound: what may have been accepted before (spec C5)
+};
+/// Answered by Windows with the same tag: of all inbound SAs of the DVIPA.
+struct ReportWindows {
+  enum class Of : std::uint8_t {
+    kTarget,  // this host's replay windows: what it has accepted as a target
+    kOwner,   // the ledgers: what this owner knows of the whole cluster
+  };
+  std::uint64_t tag = 0;
+  IpAddress dvipa;
+  Of of = Of::kTarget;
+};
+/// Connections that go on at a target after a takeover (spec G2). Filters and tunnels are looked up here.
+struct AddConnections {
+  IpAddress dvipa;
+  NodeId node;  // where they live
+  struct One {
+    Endpoint remote;
+    std::uint16_t local_port = 0;
+  };
+  std::vector<One> list;
+};
+/// From now on (`hold`), or no longer: what this owner itself accepts of the DVIPA's protected packets is told to
+/// the control thread (OwnerAccepted) before the packet is delivered, which waits for Release (spec C5).
+struct HoldAccepted {
+  IpAddress dvipa;
+  bool hold = false;
+};
+/// Packets of this batch and of all before it may be delivered.
+struct Release {
+  std::uint64_t batch = 0;
+};
 struct ListConnections {};
 struct ListLeases {};
 
@@ -109,6 +154,22 @@ struct PeerMoved {
 /// A connection that a filter rule with a log flag decides has begun or ended, or a packet was dropped.
 struct FlowLogged {
   policy::FlowRecord record;
+};
+/// The answer to ReportWindows.
+struct Windows {
+  std::uint64_t tag = 0;
+  std::vector<distributor::WindowReport> list;
+};
+/// Numbers that this owner itself has accepted; their packets wait for Release of the batch, at the longest for as
+/// long as any held packet.
+struct OwnerAccepted {
+  std::uint64_t batch = 0;  // grows by 1
+  struct One {
+    IpAddress dvipa;
+    SaId sa;
+    SeqNo number;
+  };
+  std::vector<One> list;
 };
 struct Connections {
   std::vector<distributor::ConnectionInfo> list;

@@ -15,7 +15,7 @@
 
 namespace testudo::xcf {
 
-inline constexpr std::uint32_t kProtocolVersion = 4;
+inline constexpr std::uint32_t kProtocolVersion = 5;
 
 /// Where a member can be reached; found in the coupling facility.
 struct Member {
