@@ -207,14 +207,28 @@ Duration ConnectionTable::timeout(ConnectionState state) const {
   return config_.idle_timeout;
 }
 
+Connection& ConnectionTable::at_place(std::size_t place) const {
+  return place < pools_[0].touched ? pools_[0].at(static_cast<std::uint32_t>(place))
+                                   : pools_[1].at(static_cast<std::uint32_t>(place - pools_[0].touched));
+}
+
+std::size_t ConnectionTable::forget(IpAddress dvipa, std::size_t from, std::size_t budget) {
+  const std::size_t all = places();
+  const std::size_t stop = std::min(from + budget, all);
+  for (std::size_t place = from; place < stop; ++place) {
+    Connection& connection = at_place(place);
+    if (!connection.used_ || key_of(connection).dvipa.address != dvipa) continue;
+    connection.log = false;
+    erase(connection);
+  }
+  return stop == all ? 0 : stop;
+}
+
 void ConnectionTable::age(Time now, std::size_t budget) {
-  const std::size_t all = pools_[0].touched + pools_[1].touched;
+  const std::size_t all = places();
   for (budget = std::min(budget, all); budget > 0; --budget) {
     if (age_next_ >= all) age_next_ = 0;
-    const std::size_t place = age_next_++;
-    Connection& connection = place < pools_[0].touched
-                                 ? pools_[0].at(static_cast<std::uint32_t>(place))
-                                 : pools_[1].at(static_cast<std::uint32_t>(place - pools_[0].touched));
+    Connection& connection = at_place(age_next_++);
     const std::chrono::milliseconds silent(milliseconds(now) - connection.last_seen_ms);
     if (connection.used_ && silent >= timeout(connection.state)) erase(connection);
   }

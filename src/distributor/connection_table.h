@@ -120,6 +120,10 @@ class ConnectionTable {
   /// Looks at the next `budget` places, in turn, and erases connections that have been silent for too long.
   void age(Time now, std::size_t budget);
 
+  /// Looks at `budget` places, beginning with `from`, and takes out the DVIPA's connections; they live on
+  /// elsewhere, so the log hears nothing. Returns where to go on; 0: that was all.
+  std::size_t forget(IpAddress dvipa, std::size_t from, std::size_t budget);
+
   [[nodiscard]] ConnectionKey key_of(const Connection& connection) const;
   [[nodiscard]] std::size_t size() const { return size_; }
   [[nodiscard]] std::size_t capacity() const { return config_.capacity; }
@@ -156,6 +160,9 @@ class ConnectionTable {
   [[nodiscard]] static bool same(const Connection& connection, const ConnectionKey& key);
   static void write(Connection& connection, const ConnectionKey& key);
   [[nodiscard]] std::uint32_t take(Pool& pool) const;
+  /// Places of entries that have ever been used: first the IPv4 ones, then the IPv6 ones.
+  [[nodiscard]] std::size_t places() const { return std::size_t{pools_[0].touched} + pools_[1].touched; }
+  [[nodiscard]] Connection& at_place(std::size_t place) const;
   /// An index slot names an entry: its number + 1, the IPv6 ones behind the IPv4 ones, and over it as many bits of
   /// the hash as there is room for, so that few entries are looked at in vain. 0: empty.
   [[nodiscard]] std::uint32_t slot_of(std::uint32_t name, std::uint64_t hash) const {

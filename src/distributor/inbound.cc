@@ -62,12 +62,20 @@ void Inbound::sa_installed(ipsec::Sa& sa) {
     outbound_keys_[sa.id()] = key;
     return;
   }
+  give_state(sa, nullptr);
+}
+
+void Inbound::give_state(ipsec::Sa& sa, const WindowReport* known) {
   auto& state = states_[sa.id()];
   if (state == nullptr) {  // else a repeated push: its ledger stays
     const std::uint32_t window = sa.replay_window();
     const std::uint32_t behind = std::max(config_.ledger.size / 2, 2 * window);
-    state = std::make_unique<SaState>(SaState{
-        .ledger = ReplayLedger(window, config_.ledger), .window = behind, .local = sa.local(), .moved_to = {}});
+    state =
+        std::make_unique<SaState>(SaState{.ledger = known == nullptr ? ReplayLedger(window, config_.ledger)
+                                                                     : ReplayLedger(window, config_.ledger, *known),
+                                          .window = behind,
+                                          .local = sa.local(),
+                                          .moved_to = {}});
   }
   sa.set_stage_state(state.get());
 }

@@ -120,11 +120,27 @@ class Inbound {
   void set_filters(const policy::FilterTable* table) { filters_ = table; }
   /// The SA is in the Sad. Of outbound ones only ICMP errors want to know.
   void sa_installed(ipsec::Sa& sa);
+  /// Takeover: an inbound SA whose numbers others have judged so far. `known`: what they may have accepted.
+  void sa_adopted(ipsec::Sa& sa, const WindowReport& known);
   void sa_removed(SaId sa);
   /// Its peer's address has changed.
   void sa_moved(ipsec::Sa& sa);
   /// What was forwarded to the node and not committed counts as seen (spec C5).
   void node_died(NodeId node);
+
+  /// Of sa_installed() or sa_adopted(), and not removed.
+  [[nodiscard]] bool knows(SaId sa) const { return states_.contains(sa) || outbound_keys_.contains(sa); }
+  /// What the SA's ledger knows. Nothing: it has none.
+  [[nodiscard]] std::optional<WindowReport> report(const ipsec::Sa& sa) const;
+
+  /// Takeover: a connection that is established already, at a target or here (inbound_takeover.cc). A filter must
+  /// let it in; else, when it is there, or when the table is full, nothing happens.
+  void add_connection(const ConnectionKey& key, NodeId target, Time now);
+  /// This host is not the DVIPA's owner any more: looks at `budget` places of the table and returns where to go on;
+  /// 0: that was all.
+  std::size_t forget_connections(IpAddress dvipa, std::size_t from, std::size_t budget) {
+    return connections_.forget(dvipa, from, budget);
+  }
 
   /// Each takes up to wire::kBurst packets and returns a verdict for each, valid as long as the packets are and
   /// until the next call. Packets may be changed.
@@ -213,6 +229,8 @@ class Inbound {
   static ConnectionKey key_of(const policy::Flow& flow);
   /// The first segment of a connection (wire/tcp.h).
   static bool is_initial_syn(std::uint8_t tcp_flags);
+
+  void give_state(ipsec::Sa& sa, const WindowReport* known);
 
   // inbound.cc: what has come
   void begin(std::size_t count);

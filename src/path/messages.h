@@ -75,30 +75,37 @@ struct ForgetNode {
   NodeId node;  // its link is down: what was forwarded to it and not committed counts as seen
 };
 /// The DVIPA's SAs that are here are sequenced by another owner, or under another epoch, from now on; accepted
-/// numbers go to that one (spec G1).
+/// numbers go to that one (spec G1). What this node has of the DVIPA as its owner under an earlier epoch goes:
+/// sequencers, ledgers, connections. So ask a former owner for its ledgers (ReportWindows) before, and let it own
+/// what it keeps (OwnSa) after.
 struct FollowOwner {
   IpAddress dvipa;
   Epoch epoch;
   NodeId owner;
 };
 /// This node owns the SA, which is here already as a shadow (spec G1, G3): it sequences it, or judges its numbers.
+/// Nothing happens when the SA is not here, or owned under this epoch already. What this host has accepted as a
+/// target counts as known. An outbound SA needs its SetCeiling.
 struct OwnSa {
   SaId id;
   Epoch epoch;
   SeqNo first = SeqNo(1);                // outbound: numbers below may have been granted before
   distributor::WindowReport known = {};  // inbound: what may have been accepted before (spec C5)
 };
-/// Answered by Windows with the same tag: of all inbound SAs of the DVIPA.
+/// Answered by one Windows with the same tag, when all commands before it are done: of all inbound SAs of the
+/// DVIPA. A SetDistribution with the new epoch has to come before it: then this host accepts nothing more from the
+/// former owner, and the answer is final.
 struct ReportWindows {
   enum class Of : std::uint8_t {
-    kTarget,  // this host's replay windows: what it has accepted as a target
-    kOwner,   // the ledgers: what this owner knows of the whole cluster
+    kTarget,  // this host's replay windows: what it has accepted as a target. Of SAs that it has met
+    kOwner,   // the ledgers: what this owner knows of the whole cluster. Of all SAs that it owns
   };
   std::uint64_t tag = 0;
   IpAddress dvipa;
   Of of = Of::kTarget;
 };
-/// Connections that go on at a target after a takeover (spec G2). Filters and tunnels are looked up here.
+/// Connections that go on at a target after a takeover (spec G2). Filters and tunnels are looked up here:
+/// SetFilters has to come before it. What no filter lets in, and what is in the table already, is left as it is.
 struct AddConnections {
   IpAddress dvipa;
   NodeId node;  // where they live
@@ -121,8 +128,11 @@ struct Release {
 struct ListConnections {};
 struct ListLeases {};
 
+/// Done in order. FollowOwner, ReportWindows and AddConnections may be about very many SAs or connections: they are
+/// done in pieces, one in each turn, between which packets go on, but no other command is begun.
 using Command = std::variant<std::monostate, InstallSa, RemoveSa, MoveSa, SetFilters, SetDistribution,
-                             SetDvipaPorts, SetCeiling, SendIke, ForgetNode, ListConnections, ListLeases>;
+                             SetDvipaPorts, SetCeiling, SendIke, ForgetNode, FollowOwner, OwnSa, ReportWindows,
+                             AddConnections, ListConnections, ListLeases>;
 
 // ---- worker → control ----
 
@@ -185,7 +195,7 @@ struct Retired {
 };
 
 using Event = std::variant<std::monostate, IkeReceived, NeedCeiling, NearExhaustion, UnknownSpi, PeerMoved,
-                           FlowLogged, Connections, Leases, Retired>;
+                           FlowLogged, Windows, Connections, Leases, Retired>;
 
 using CommandQueue = BoundedQueue<Command>;
 using EventQueue = BoundedQueue<Event>;

@@ -18,8 +18,10 @@
 #include <deque>
 #include <memory>
 #include <span>
+#include <variant>
 #include <vector>
 
+#include "absl/container/flat_hash_map.h"
 #include "base/drop.h"
 #include "base/time.h"
 #include "distributor/inbound.h"
@@ -89,6 +91,23 @@ class Worker final : private target::OutboundSink, private target::InboundSink {
   };
   using Burst = std::array<wire::Packet, wire::kBurst>;
 
+  // What commands have still to do, in pieces. `next`: the first that is not done.
+  struct Disowning {
+    IpAddress dvipa;
+    std::vector<SaId> sas;
+    std::size_t next = 0, next_connection = 0;
+  };
+  struct Reporting {
+    ReportWindows what;
+    std::vector<SaId> sas;
+    Windows answer = {};
+    std::size_t next = 0;
+  };
+  struct Connecting {
+    AddConnections what;
+    std::size_t next = 0;
+  };
+
   // worker_commands.cc: what control says
   bool apply_commands();
   void apply(InstallSa& command);
@@ -103,6 +122,23 @@ class Worker final : private target::OutboundSink, private target::InboundSink {
   void apply(ListConnections& command);
   void apply(ListLeases& command);
   void apply(std::monostate&) {}
+  void sequence(ipsec::Sa& sa, Epoch epoch, SeqNo first);
+
+  // worker_takeover.cc: what it says when owners change
+  void apply(FollowOwner& command);
+  void apply(OwnSa& command);
+  void apply(ReportWindows& command);
+  void apply(AddConnections& command);
+  void own(IpAddress dvipa, Epoch epoch);
+  [[nodiscard]] Disowning disown(IpAddress dvipa);
+  [[nodiscard]] std::vector<SaId> sas_of(IpAddress dvipa) const;
+  /// The next piece of the unfinished command. False: there was none.
+  bool go_on();
+  bool finish_some(std::monostate&) { return true; }
+  bool finish_some(Disowning& disowning);
+  bool finish_some(Reporting& reporting);
+  bool finish_some(Connecting& connecting);
+
   void emit(Event event);
   void send_events();
   void send_flow_records();
@@ -151,6 +187,8 @@ class Worker final : private target::OutboundSink, private target::InboundSink {
   CommandQueue& commands_;
   EventQueue& events_;
   std::deque<Event> unsent_events_;  // that the queue had no room for
+  std::variant<std::monostate, Disowning, Reporting, Connecting> unfinished_;
+  absl::flat_hash_map<IpAddress, Epoch> owned_;  // DVIPA → epoch of what is here of it as of an owned one
 
   DropCounters drops_;
   ipsec::Sad sad_;

@@ -18,13 +18,14 @@ constexpr std::size_t kUnsentMax = 4096;
 }  // namespace
 
 bool Worker::apply_commands() {
+  const bool went_on = go_on();
   int applied = 0;
-  for (; applied < kCommandsPerTurn; ++applied) {
+  for (; applied < kCommandsPerTurn && std::holds_alternative<std::monostate>(unfinished_); ++applied) {
     Command command;
     if (!commands_.pop(command)) break;
     std::visit([this](auto& c) { apply(c); }, command);
   }
-  return applied > 0;
+  return went_on || applied > 0;
 }
 
 void Worker::apply(InstallSa& command) {
@@ -38,6 +39,7 @@ void Worker::apply(InstallSa& command) {
   if (replaced) return;
   ipsec::Sa& sa = *sad_.find(id);
   const bool owned = command.owner == config_.self;
+  if (owned) own(sa.local(), command.epoch);
   if (sa.inbound()) {
     commits_.add_sa(
         id, {.dvipa = sa.local(), .epoch = command.epoch, .owner = command.owner, .window = sa.replay_window()});
@@ -45,16 +47,16 @@ void Worker::apply(InstallSa& command) {
     target_inbound_.sa_installed(sa, now_);
     return;
   }
-  if (owned) {
-    owner_inbound_.sa_installed(sa);
-    sequencer_.add_sa(id, {.dvipa = sa.local(),
-                           .epoch = command.epoch,
-                           .first = command.first,
-                           .peer_window = sa.replay_window(),
-                           .esn = sa.esn()});
-  }
+  if (owned) sequence(sa, command.epoch, command.first);
   lessee_.add_sa(id, {.dvipa = sa.local(), .epoch = command.epoch, .owner = command.owner});
   target_outbound_.sa_installed(sa, now_);
+}
+
+void Worker::sequence(ipsec::Sa& sa, Epoch epoch, SeqNo first) {
+  owner_inbound_.sa_installed(sa);
+  sequencer_.add_sa(
+      sa.id(),
+      {.dvipa = sa.local(), .epoch = epoch, .first = first, .peer_window = sa.replay_window(), .esn = sa.esn()});
 }
 
 void Worker::apply(RemoveSa& command) {
