@@ -35,6 +35,9 @@ class SimNode::Host final : public io::HostNetwork {
     return {};
   }
   Result<std::set<io::Listener>> listening_ports(const std::string&) override { return server_.listeners(); }
+  Result<std::set<io::TcpConnection>> connections(const std::string&, std::span<const IpAddress> dvipas) override {
+    return server_.connections(dvipas);
+  }
   Result<io::InterfaceInfo> interface(const std::string&) override {
     return io::InterfaceInfo{.index = 1, .mtu = 1500, .up = true, .addresses = {}};
   }

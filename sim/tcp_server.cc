@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <cstring>
 
-#include "io/netlink/host_network.h"
 #include "wire/tcp.h"
 
 namespace testudo::sim {
@@ -49,6 +48,15 @@ bool TcpServer::receive(std::span<const std::uint8_t> packet) {
   acknowledged(found->second, *tcp);
   take(found->second, *tcp);
   return true;
+}
+
+std::set<io::TcpConnection> TcpServer::connections(std::span<const IpAddress> local) const {
+  std::set<io::TcpConnection> open;
+  for (const auto& [key, c] : connections_) {
+    const bool over = c.closed && c.wanted != 0 && c.acknowledged == c.wanted + 1;  // our FIN too
+    if (!over && std::ranges::find(local, c.local.address) != local.end()) open.insert({c.local, c.client});
+  }
+  return open;
 }
 
 void TcpServer::open(const Key& key, const TcpPacket& syn) {

@@ -17,6 +17,7 @@
 
 #include "base/executor.h"
 #include "io/memory/memory_port.h"
+#include "io/netlink/host_network.h"
 #include "sim/tcp_packet.h"
 
 namespace testudo::sim {
@@ -30,6 +31,9 @@ class TcpServer {
   void listen(Endpoint at) { listeners_.insert(at); }
   void stop_listening(Endpoint at) { listeners_.erase(at); }
   [[nodiscard]] const std::set<Endpoint>& listeners() const { return listeners_; }
+
+  /// That are not closed on both sides.
+  [[nodiscard]] std::set<io::TcpConnection> connections(std::span<const IpAddress> local) const;
 
   /// False: no packet of TCP with right checksums.
   bool receive(std::span<const std::uint8_t> packet);

@@ -87,9 +87,11 @@ class Pair {
         client_(executor_, kClient, kService, wanted, [this](const TcpPacket& tcp) { to_server(tcp); }) {}
 
   void run() {
-    client_.start();
-    time_.run_until(Time(60s));
+    start();
+    run_until(60s);
   }
+  void start() { client_.start(); }
+  void run_until(Duration time) { time_.run_until(Time(time)); }
   TcpServer& server() { return server_; }
   TcpClient& client() { return client_; }
 
@@ -145,6 +147,20 @@ TEST(Tcp, LossIsRepaired) {
     pair.run();
     EXPECT_EQ(pair.client().state(), TcpClient::State::kDone) << seed;
   }
+}
+
+TEST(Tcp, ConnectionsAreSeenWhileTheyLast) {
+  Pair pair(1, 1000, 0);
+  pair.server().listen(kService);
+  const std::vector local = {IpAddress(1), kService.address};
+  EXPECT_THAT(pair.server().connections(local), testing::IsEmpty());
+  pair.start();
+  pair.run_until(150us);  // the SYN
+  EXPECT_THAT(pair.server().connections(local), testing::ElementsAre(io::TcpConnection{kService, kClient}));
+  EXPECT_THAT(pair.server().connections(std::span(local).first(1)), testing::IsEmpty());
+  pair.run_until(1s);
+  EXPECT_EQ(pair.client().state(), TcpClient::State::kDone);
+  EXPECT_THAT(pair.server().connections(local), testing::IsEmpty());
 }
 
 TEST(Tcp, NobodyListens) {

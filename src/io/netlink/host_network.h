@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // HostNetwork: what the control plane asks of the host's kernel: that packets of DVIPAs are steered to the daemon,
-// and who listens on which port. KernelNetwork is the real one; the simulation gives a fake.
+// who listens on which port, and who is connected. KernelNetwork is the real one; the simulation gives a fake.
 //
 //   io::KernelNetwork host;
 //   host.apply({.network = "eth0", .tun = "testudo0", .dvipas = {{dvipa, /*owned=*/true}}});   // at every change
@@ -13,6 +13,7 @@
 #include <compare>
 #include <cstdint>
 #include <set>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -45,6 +46,12 @@ using Listener = Endpoint;
          (listener.address.is_unspecified() && listener.address.is_v4() == dvipa.is_v4());
 }
 
+/// A TCP connection of a socket of this host.
+struct TcpConnection {
+  Endpoint local, remote;
+  friend auto operator<=>(const TcpConnection&, const TcpConnection&) = default;
+};
+
 struct InterfaceInfo {
   int index = 0;
   std::uint32_t mtu = 0;  // bytes
@@ -71,6 +78,10 @@ class HostNetwork {
   /// Sockets that are bound to an interface other than `tun` are left out: they get nothing of a DVIPA. Cheap
   /// enough to be called every 100 ms.
   virtual Result<std::set<Listener>> listening_ports(const std::string& tun) = 0;
+  /// Connections of the DVIPAs here, from their SYN to their last FIN; with the same exception. For takeovers: as
+  /// long as the kernel's list of sockets is.
+  virtual Result<std::set<TcpConnection>> connections(const std::string& tun,
+                                                      std::span<const IpAddress> dvipas) = 0;
   virtual Result<InterfaceInfo> interface(const std::string& name) = 0;
 };
 

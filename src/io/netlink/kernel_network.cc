@@ -11,8 +11,8 @@
 #include "io/netlink/firewall.h"
 #include "io/netlink/inner_mtu.h"
 #include "io/netlink/interface_sysctls.h"
-#include "io/netlink/listeners.h"
 #include "io/netlink/route_socket.h"
+#include "io/netlink/tcp_sockets.h"
 #include "io/socket_address.h"
 #include "wire/ipv6.h"
 
@@ -202,6 +202,11 @@ Result<void> KernelNetwork::announce(const std::string& network, IpAddress dvipa
 }
 
 Result<std::set<Listener>> KernelNetwork::listening_ports(const std::string& tun) { return listening_tcp(tun); }
+
+Result<std::set<TcpConnection>> KernelNetwork::connections(const std::string& tun,
+                                                           std::span<const IpAddress> dvipas) {
+  return connected_tcp(tun, dvipas);
+}
 
 Result<InterfaceInfo> KernelNetwork::interface(const std::string& name) {
   auto kernel = RouteSocket::open();

@@ -29,6 +29,7 @@ class KernelNetwork final : public HostNetwork {
   Result<void> clear(const Steering& last) override;
   Result<void> announce(const std::string& network, IpAddress dvipa) override;
   Result<std::set<Listener>> listening_ports(const std::string& tun) override;
+  Result<std::set<TcpConnection>> connections(const std::string& tun, std::span<const IpAddress> dvipas) override;
   Result<InterfaceInfo> interface(const std::string& name) override;
 };
 

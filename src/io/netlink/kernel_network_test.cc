@@ -7,6 +7,8 @@
 #include <sys/socket.h>
 
 #include <array>
+#include <utility>
+#include <vector>
 
 #include "io/namespace_for_test.h"
 #include "io/socket_address.h"
@@ -234,6 +236,56 @@ TEST_F(KernelNetworkTest, SeesListenersComeAndGo) {
     EXPECT_EQ(now(), expected);
   }
   EXPECT_TRUE(now().empty());
+}
+
+/// A TCP connection within this host. The first descriptor is the client's.
+std::pair<Descriptor, Descriptor> connect_to(const Descriptor& listener, const Endpoint& from, const Endpoint& to) {
+  const SocketAddress source(from), destination(to);
+  Descriptor client(::socket(source.family(), SOCK_STREAM | SOCK_CLOEXEC, 0));
+  EXPECT_EQ(bind(client.get(), source.get(), source.size()), 0);
+  EXPECT_EQ(::connect(client.get(), destination.get(), destination.size()), 0);
+  return {std::move(client), Descriptor(::accept(listener.get(), nullptr, nullptr))};
+}
+
+TEST_F(KernelNetworkTest, SeesConnectionsOfDvipas) {
+  apply();
+  const std::array dvipas = {kIpsec, kIpsec6};
+  const auto now = [&] { return *host.connections("testudo0", dvipas); };
+  const IpAddress client(0x7f000001), client6 = *IpAddress::parse("::1");
+  const Descriptor both = listen_on({kAny6, 443});
+  EXPECT_TRUE(now().empty());  // listeners are none
+  const TcpConnection first{{kIpsec, 443}, {client, 40001}}, second{{kIpsec6, 443}, {client6, 40002}};
+  auto [client_end, end] = connect_to(both, first.remote, first.local);
+  auto [client_end6, end6] = connect_to(both, second.remote, second.local);
+  const auto elsewhere = connect_to(both, {client, 40003}, {kPlain, 443});
+  EXPECT_EQ(now(), (std::set{first, second}));
+
+  ::shutdown(client_end.get(), SHUT_WR);  // half closed: the server may go on sending
+  EXPECT_EQ(now(), (std::set{first, second}));
+  end = Descriptor();
+  client_end = Descriptor();
+  EXPECT_EQ(now(), std::set{second});
+  const linger reset{.l_onoff = 1, .l_linger = 0};  // not even TIME_WAIT is left
+  set_option(end6.get(), SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
+  end6 = Descriptor();
+  EXPECT_TRUE(now().empty());
+}
+
+TEST_F(KernelNetworkTest, SeesConnectionsThatAreNotAcceptedYetAndManyOfThem) {
+  apply();
+  const Descriptor listener = listen_on({kIpsec, 443});
+  ASSERT_EQ(::listen(listener.get(), 1000), 0);
+  std::vector<Descriptor> clients;
+  const SocketAddress to({kIpsec, 443});
+  for (std::uint16_t i = 0; i < 900; ++i) {  // more than one answer of the kernel's can hold
+    const SocketAddress from({IpAddress(0x7f000001), static_cast<std::uint16_t>(20000 + i)});
+    Descriptor& client = clients.emplace_back(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    ASSERT_EQ(bind(client.get(), from.get(), from.size()), 0);
+    ASSERT_EQ(::connect(client.get(), to.get(), to.size()), 0);
+  }
+  const auto found = *host.connections("testudo0", std::array{kIpsec});
+  EXPECT_EQ(found.size(), 900u);
+  EXPECT_TRUE(found.contains({{kIpsec, 443}, {IpAddress(0x7f000001), 20899}}));
 }
 
 TEST(Listener, TruthTable) {
