@@ -42,6 +42,8 @@ namespace testudo {
   X(kNoFilter, "no_filter", "no filter matches: the default is to drop")                                       \
   X(kHoldFull, "hold_full", "the queue of packets that wait for an SA or for sequence numbers is full")        \
   X(kHoldExpired, "hold_expired", "waited too long for an SA or for sequence numbers")                         \
+  X(kUnconfirmed, "unconfirmed",                                                                               \
+    "the owner itself accepted it, and its first backup did not confirm the number in time")                   \
   X(kLeaseExpired, "lease_expired",                                                                            \
     "its sequence number's lease ran out between encryption and sending: never sent late")                     \
   X(kSequenceExhausted, "sequence_exhausted", "the SA has no sequence number left")                            \

@@ -182,7 +182,7 @@ std::span<const Verdict> Inbound::raw(std::span<const wire::Packet> burst, Time 
 void Inbound::begin(std::size_t count) {
   CHECK(count <= wire::kBurst);
   std::fill_n(verdicts_.begin(), count, Verdict{});
-  items_count_ = waiting_count_ = moved_count_ = hints_count_ = 0;
+  items_count_ = waiting_count_ = moved_count_ = accepted_count_ = hints_count_ = 0;
   asked_ = IpAddress();
   answer_ = nullptr;
   reassembler_.recycle();

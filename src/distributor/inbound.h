@@ -57,6 +57,9 @@ struct Verdict {
   Drop reason{};
   NodeId target;
   ipsec::TunnelId tunnel;  // kForward: of the connection's answers; none: they are in the clear
+  /// kLocal, and kForward in the clear: the owner itself has accepted it, by an SA of this DVIPA, so that nobody
+  /// else knows of its number (spec C5). Null: somebody does, or it came in the clear.
+  const Dvipa* accepted = nullptr;
   std::span<std::uint8_t> bytes;
   /// Head, body and destination are set; the source is the sender's to set.
   wire::Outgoing out;
@@ -67,6 +70,13 @@ struct InboundConfig {
   ReplayLedgerConfig ledger = {};
   ReassemblerConfig reassembler = {};
   std::size_t age_per_tick = 256;  // connections looked at
+};
+
+/// A number that this owner itself has accepted, whatever became of the packet then.
+struct Accepted {
+  const Dvipa* dvipa = nullptr;  // whose SA it is
+  SaId sa;
+  SeqNo number;
 };
 
 /// An authentic packet with UDP encapsulation came from elsewhere than the peer was: a NAT has forgotten it (RFC
@@ -150,6 +160,7 @@ class Inbound {
                                              Time now);  // IP packets: super-segments are cut before
   /// What the last burst has shown.
   [[nodiscard]] std::span<const PeerMoved> moved() const { return std::span(moved_).first(moved_count_); }
+  [[nodiscard]] std::span<const Accepted> accepted() const { return std::span(accepted_).first(accepted_count_); }
   [[nodiscard]] std::span<const PathMtuHint> path_mtus() const { return std::span(hints_).first(hints_count_); }
 
   /// kReplayCommit of a target. The caller has checked that the sender is who the header says.
@@ -324,6 +335,8 @@ class Inbound {
   std::unique_ptr<std::uint8_t[]> arena_;  // plain text of packets whose bytes must stay
   std::array<PeerMoved, wire::kBurst> moved_;
   std::size_t moved_count_ = 0;
+  std::array<Accepted, wire::kBurst> accepted_;
+  std::size_t accepted_count_ = 0;
   std::array<PathMtuHint, wire::kBurst> hints_;
   std::size_t hints_count_ = 0;
 };

@@ -170,6 +170,10 @@ bool Inbound::finish(Item& item) {
   if (item.done) return true;
   item.done = true;
   item.state->ledger.seen_by_owner(item.seq);
+  if (item.dvipa != nullptr) {
+    accepted_[accepted_count_++] = {.dvipa = item.dvipa, .sa = item.sa->id(), .number = item.seq};
+    verdicts_[item.index].accepted = item.dvipa;
+  }
   return item.inner_size == 0 || item.sa->carry(item.inner_size);
 }
 

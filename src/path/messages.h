@@ -116,12 +116,13 @@ struct AddConnections {
   std::vector<One> list;
 };
 /// From now on (`hold`), or no longer: what this owner itself accepts of the DVIPA's protected packets is told to
-/// the control thread (OwnerAccepted) before the packet is delivered, which waits for Release (spec C5).
+/// the control thread (OwnerAccepted) before the packet is delivered, which waits for Release (spec C5). What waits
+/// already goes on waiting. Say it of a DVIPA before its first OwnSa or InstallSa.
 struct HoldAccepted {
   IpAddress dvipa;
   bool hold = false;
 };
-/// Packets of this batch and of all before it may be delivered.
+/// Packets of this batch and of all before it may be delivered, of whatever DVIPA they are: their numbers are safe.
 struct Release {
   std::uint64_t batch = 0;
 };
@@ -132,7 +133,7 @@ struct ListLeases {};
 /// done in pieces, one in each turn, between which packets go on, but no other command is begun.
 using Command = std::variant<std::monostate, InstallSa, RemoveSa, MoveSa, SetFilters, SetDistribution,
                              SetDvipaPorts, SetCeiling, SendIke, ForgetNode, FollowOwner, OwnSa, ReportWindows,
-                             AddConnections, ListConnections, ListLeases>;
+                             AddConnections, HoldAccepted, Release, ListConnections, ListLeases>;
 
 // ---- worker → control ----
 
@@ -170,8 +171,8 @@ struct Windows {
   std::uint64_t tag = 0;
   std::vector<distributor::WindowReport> list;
 };
-/// Numbers that this owner itself has accepted; their packets wait for Release of the batch, at the longest for as
-/// long as any held packet.
+/// Numbers that this owner itself has accepted in one turn. Their packets wait for Release of the batch, but not
+/// for longer than AcceptedHoldConfig::time; some may have been dropped in spite of their numbers.
 struct OwnerAccepted {
   std::uint64_t batch = 0;  // grows by 1
   struct One {
@@ -195,7 +196,7 @@ struct Retired {
 };
 
 using Event = std::variant<std::monostate, IkeReceived, NeedCeiling, NearExhaustion, UnknownSpi, PeerMoved,
-                           FlowLogged, Windows, Connections, Leases, Retired>;
+                           FlowLogged, Windows, OwnerAccepted, Connections, Leases, Retired>;
 
 using CommandQueue = BoundedQueue<Command>;
 using EventQueue = BoundedQueue<Event>;

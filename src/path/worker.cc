@@ -48,6 +48,7 @@ Worker::Worker(const WorkerConfig& config, WorkerPorts ports, std::unique_ptr<ip
                                                 .drops = drops_,
                                                 .sink = *this,
                                                 .flows = &flows_}),
+      accepted_hold_(config.accepted_hold),
       cut_(std::make_unique_for_overwrite<std::uint8_t[]>(wire::kBurst * kCutSlot)) {
   const auto of = [](const std::unique_ptr<io::PacketPort>& port) { return port ? &port->counters() : nullptr; };
   counters_ = {.drops = &drops_,
@@ -72,12 +73,13 @@ Worker::Turn Worker::turn() {
   busy |= receive_tun();
   run_timers();
   send_fast();
+  tell_accepted();
   send_events();
   send_flow_records();
   return {.busy = busy,
-          .next_timer =
-              std::min({sequencer_.next_timer(), lessee_.next_timer(), commits_.next_timer(), flows_.next_timer(),
-                        owner_inbound_.next_timer(), target_inbound_.next_timer(), target_outbound_.next_timer()})};
+          .next_timer = std::min({sequencer_.next_timer(), lessee_.next_timer(), commits_.next_timer(),
+                                  flows_.next_timer(), owner_inbound_.next_timer(), target_inbound_.next_timer(),
+                                  target_outbound_.next_timer(), accepted_hold_.next_timer()})};
 }
 
 std::vector<int> Worker::descriptors() const {
@@ -153,8 +155,13 @@ void Worker::act_on_cut(const wire::Packet& super_segment) {
 void Worker::act(std::span<const distributor::Verdict> verdicts, std::span<const wire::Packet> burst) {
   using Kind = distributor::Verdict::Kind;
   const distributor::Verdict* expected = nullptr;  // the last one from which an answer is
+  note_accepted();
   for (std::size_t i = 0; i < verdicts.size(); ++i) {
     const distributor::Verdict& verdict = verdicts[i];
+    if (holds(verdict.accepted)) {
+      hold(verdict);
+      continue;
+    }
     switch (verdict.kind) {
       case Kind::kForward:
         forward(verdict.out);

@@ -29,6 +29,7 @@
 #include "io/port.h"
 #include "ipsec/sad.h"
 #include "ipsec/transforms.h"
+#include "path/accepted_hold.h"
 #include "path/messages.h"
 #include "path/worker_counters.h"
 #include "policy/flow_cache.h"
@@ -54,6 +55,7 @@ struct WorkerConfig {
   sequence::SequencerConfig sequencer;
   sequence::LesseeConfig lessee;
   sequence::ReplayCommitsConfig commits;
+  AcceptedHoldConfig accepted_hold;
 };
 
 /// Ports that live as long as the worker. Null: there is none.
@@ -129,6 +131,8 @@ class Worker final : private target::OutboundSink, private target::InboundSink {
   void apply(OwnSa& command);
   void apply(ReportWindows& command);
   void apply(AddConnections& command);
+  void apply(HoldAccepted& command);
+  void apply(Release& command);
   void own(IpAddress dvipa, Epoch epoch);
   [[nodiscard]] Disowning disown(IpAddress dvipa);
   [[nodiscard]] std::vector<SaId> sas_of(IpAddress dvipa) const;
@@ -138,6 +142,10 @@ class Worker final : private target::OutboundSink, private target::InboundSink {
   bool finish_some(Disowning& disowning);
   bool finish_some(Reporting& reporting);
   bool finish_some(Connecting& connecting);
+  [[nodiscard]] bool holds(const distributor::Dvipa* dvipa) const;
+  void hold(const distributor::Verdict& verdict);
+  void note_accepted();
+  void tell_accepted();
 
   void emit(Event event);
   void send_events();
@@ -203,6 +211,9 @@ class Worker final : private target::OutboundSink, private target::InboundSink {
   target::Inbound target_inbound_;
   target::Outbound target_outbound_;
   wire::FastOutbox outbox_;
+  AcceptedHold accepted_hold_;
+  std::vector<IpAddress> holding_;                  // DVIPAs
+  OwnerAccepted accepted_{.batch = 1, .list = {}};  // of this turn; the next batch
 
   Time now_{};  // of this turn
   Burst burst_{};

@@ -96,6 +96,7 @@ void Worker::run_timers() {
   owner_inbound_.tick(now_);
   target_inbound_.tick(now_);
   target_outbound_.tick(now_);
+  drops_.count(Drop::kUnconfirmed, accepted_hold_.expire(now_));
   flows_.age(now_);
 }
 

@@ -131,4 +131,60 @@ bool Worker::finish_some(Connecting& connecting) {
   return stop == what.list.size();
 }
 
+// ---- what the owner itself accepts ----
+
+void Worker::apply(HoldAccepted& command) {
+  std::erase(holding_, command.dvipa);
+  if (command.hold) holding_.push_back(command.dvipa);
+}
+
+void Worker::apply(Release& command) {
+  while (const AcceptedHold::Held* held = accepted_hold_.front()) {
+    if (held->batch > command.batch) break;
+    if (held->where == AcceptedHold::Where::kLocal) {
+      deliver_local({held->out.body, held->out.body_size});
+    } else {
+      forward(held->out);
+    }
+    accepted_hold_.pop();
+  }
+  send_forwarded();
+  send_local();
+}
+
+bool Worker::holds(const distributor::Dvipa* dvipa) const {
+  return dvipa != nullptr && std::ranges::find(holding_, dvipa->address) != holding_.end();
+}
+
+/// A packet that has to wait, if it is not dropped anyway.
+void Worker::hold(const distributor::Verdict& verdict) {
+  using Kind = distributor::Verdict::Kind;
+  if (verdict.kind != Kind::kLocal && verdict.kind != Kind::kForward) return;
+  const bool local = verdict.kind == Kind::kLocal;
+  wire::Outgoing out = verdict.out;
+  if (local) {
+    out = wire::Outgoing{};
+    out.body = verdict.bytes.data();
+    out.body_size = static_cast<std::uint32_t>(verdict.bytes.size());
+  }
+  const auto where = local ? AcceptedHold::Where::kLocal : AcceptedHold::Where::kXcf;
+  drops_.count(Drop::kUnconfirmed, accepted_hold_.append(out, where, accepted_.batch, now_));
+}
+
+/// The numbers of a burst, also of packets that were dropped after all: it was those numbers' only chance.
+void Worker::note_accepted() {
+  for (const distributor::Accepted& one : owner_inbound_.accepted()) {
+    if (!holds(one.dvipa)) continue;
+    if (accepted_.list.empty()) accepted_.list.reserve(wire::kBurst);
+    accepted_.list.push_back({.dvipa = one.dvipa->address, .sa = one.sa, .number = one.number});
+  }
+}
+
+/// One event a turn, and one allocation.
+void Worker::tell_accepted() {
+  if (accepted_.list.empty()) return;
+  const std::uint64_t next = accepted_.batch + 1;
+  emit(std::exchange(accepted_, OwnerAccepted{.batch = next, .list = {}}));
+}
+
 }  // namespace testudo::path

@@ -23,6 +23,7 @@
 #include "io/memory/memory_port.h"
 #include "ipsec/sa_for_test.h"
 #include "path/worker.h"
+#include "wire/checksum.h"
 #include "wire/ipv4.h"
 
 namespace testudo::path {
