@@ -285,7 +285,7 @@ class Cluster {
   vipa::Ownership ownership_{*facility_,
                              executor_,
                              {.cluster = "c1", .definition = config_.definition},
-                             {.became_owner = [](IpAddress, Epoch) {},
+                             {.became_owner = [](const vipa::Acquired&) {},
                               .lost = [](IpAddress, const std::string&) {},
                               .changed = [](const vipa::DvipaState&) {},
                               .note = [](const std::string&) {}}};

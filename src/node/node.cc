@@ -184,9 +184,9 @@ void Node::stop() {
 
 vipa::OwnershipEvents Node::ownership_events() {
   return {.became_owner =
-              [this](IpAddress dvipa, Epoch epoch) {
-                owner_->became_owner(dvipa, epoch);
-                manual_->became_owner(dvipa);
+              [this](const vipa::Acquired& acquired) {
+                owner_->became_owner(acquired.dvipa, acquired.epoch);
+                manual_->became_owner(acquired.dvipa);
                 steer();
               },
           .lost =

@@ -59,7 +59,7 @@ struct OwnerProcess {
   vipa::Ownership ownership{*host_.facility,
                             host_.executor,
                             {.cluster = "c1", .definition = host_.config.definition},
-                            {.became_owner = [](IpAddress, Epoch) {},
+                            {.became_owner = [](const vipa::Acquired&) {},
                              .lost = [](IpAddress, const std::string&) {},
                              .changed = [](const vipa::DvipaState&) {},
                              .note = [](const std::string&) {}}};

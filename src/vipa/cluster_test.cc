@@ -12,11 +12,7 @@
 #include <utility>
 #include <vector>
 
-#include "base/check.h"
-#include "facility/memory/memory_facility.h"
-#include "facility/memory/memory_store.h"
-#include "vipa/membership.h"
-#include "vipa/ownership.h"
+#include "vipa/cluster_for_test.h"
 
 namespace testudo::vipa {
 namespace {
@@ -25,103 +21,6 @@ using testing::Contains;
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
-
-constexpr IpAddress kDvipa(0xc0000264);  // 192.0.2.100
-
-/// Tasks in virtual time, in order of time and then of posting.
-class VirtualExecutor final : public Executor {
- public:
-  [[nodiscard]] Time now() const override { return now_; }
-  void post(Task task) override { run_after(Duration(0), std::move(task)); }
-  Timer run_after(Duration delay, Task task) override {
-    tasks_[{now_ + delay, ++last_}] = std::move(task);
-    return last_;
-  }
-  void cancel(Timer timer) override {
-    std::erase_if(tasks_, [&](const auto& t) { return t.first.second == timer; });
-  }
-  void run_for(Duration span) {
-    const Time end = now_ + span;
-    while (!tasks_.empty() && tasks_.begin()->first.first <= end) {
-      auto node = tasks_.extract(tasks_.begin());
-      now_ = node.key().first;
-      node.mapped()();
-    }
-    now_ = end;
-  }
-
- private:
-  Time now_{};
-  Timer last_ = 0;
-  std::map<std::pair<Time, Timer>, Task> tasks_;
-};
-
-/// One start of a node.
-class Node {
- public:
-  Node(facility::MemoryStore& store, Executor& executor, const std::string& name,
-       const std::string& statements = "")
-      : name_(name), facility_(store.connect(executor, name)) {
-    Membership::Options member;
-    member.cluster = "c1";
-    member.self.name = name;
-    member.self.xcf_address = IpAddress(0x0a4d0001);
-    member.self.control_port = 4750;
-    Ownership::Options own;
-    own.cluster = "c1";
-    ParsedDefinition parsed = parse_definition("VIPADYNAMIC " + statements + " ENDVIPADYNAMIC", name);
-    CHECK(parsed.errors.empty());
-    own.definition = parsed.definition;
-    ownership_ = std::make_unique<Ownership>(
-        *facility_, executor, own,
-        OwnershipEvents{.became_owner =
-                            [this](IpAddress, Epoch epoch) {
-                              log_.push_back("own");
-                              epochs_.push_back(epoch);
-                              owns_ = true;
-                            },
-                        .lost =
-                            [this](IpAddress, const std::string& reason) {
-                              log_.push_back("lost: " + reason);
-                              owns_ = false;
-                            },
-                        .changed = [](const DvipaState&) {},
-                        .note = [this](const std::string& line) { notes_.push_back(line); }});
-    membership_ = std::make_unique<Membership>(
-        *facility_, executor, member,
-        MembershipEvents{.ready =
-                             [this](const Identity& me) {
-                               log_.push_back(fmt::format("ready {}", me.id.value()));
-                               ownership_->start(me);
-                             },
-                         .session_lost = [this] { ownership_->session_lost(); },
-                         .failed = [this](const Error& e) { log_.push_back("failed: " + e.message); },
-                         .joined = [this](const MemberRecord& m) { log_.push_back("joined " + m.name); },
-                         .left = [this](const std::string& n) { log_.push_back("left " + n); },
-                         .note = [this](const std::string& line) { notes_.push_back(line); }});
-    membership_->start();
-  }
-
-  std::string name_;
-  std::unique_ptr<facility::Facility> facility_;
-  std::unique_ptr<Ownership> ownership_;
-  std::unique_ptr<Membership> membership_;
-  std::vector<std::string> log_, notes_;
-  std::vector<Epoch> epochs_;
-  bool owns_ = false;
-};
-
-const char* const kOwns = "VIPADEFINE 255.255.255.0 192.0.2.100 VIPADISTRIBUTE 192.0.2.100 PORT 80 DESTIP ALL";
-
-struct Cluster : testing::Test {
-  VirtualExecutor executor;
-  facility::MemoryStore store{executor, {.latency = 1ms}};
-  std::unique_ptr<Node> start(const std::string& name, const std::string& statements = "") {
-    auto node = std::make_unique<Node>(store, executor, name, statements);
-    executor.run_for(100ms);
-    return node;
-  }
-};
 
 TEST_F(Cluster, MembersSeeEachOtherComeAndGo) {
   const auto a = start("a");

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <tuple>
 #include <utility>
 
 namespace testudo::vipa {
@@ -22,7 +23,7 @@ Ownership::Ownership(Facility& facility, Executor& executor, Options options, Ow
       events_(std::move(events)),
       prefix_(key_prefix(options_.cluster)),
       generation_(std::make_shared<std::uint32_t>(0)) {
-  for (const Define& d : options_.definition.defines) entry_of(d.address).state.role = Role::kNone;
+  for (const Define& d : options_.definition.defines) entry_of(d.address).state.role = Role::kBackup;
   for (const Backup& b : options_.definition.backups) entry_of(b.address).state.role = Role::kBackup;
 }
 
@@ -31,18 +32,28 @@ Ownership::~Ownership() = default;
 void Ownership::start(const Identity& self) {
   ++*generation_;
   self_ = self;
-  if (!watching_) {
-    watching_ = true;
-    const auto watch = [this](const std::string& what, void (Ownership::*on_event)(const Event&)) {
-      facility_.watch(prefix_ + what, [this, on_event, alive = std::weak_ptr(generation_)](const Event& event) {
-        if (alive.lock()) (this->*on_event)(event);
-      });
-    };
-    watch("owner/", &Ownership::on_owner_event);
-    watch("backup/", &Ownership::on_backup_event);
+  if (!watching_) watch_all();
+  for (const Define& d : options_.definition.defines) list_as_backup(d.address, kRankDefines);
+  for (const Backup& b : options_.definition.backups) list_as_backup(b.address, b.rank);
+  for (auto& [address, dvipa] : dvipas_) {
+    // After an outage of the facility all join anew, and each of them finds an address without an owner first: it
+    // is for the one that owned it.
+    dvipa.stands_by = own_rank(address) != kRankDefines && dvipa.former && dvipa.former->node != self.name;
+    dvipa.since.reset();
+    dvipa.retry_at = Time();
+    succeed(dvipa);
   }
-  for (const Define& d : options_.definition.defines) claim(d.address);
-  for (const Backup& b : options_.definition.backups) list_as_backup(b);
+}
+
+void Ownership::watch_all() {
+  watching_ = true;
+  const auto watch = [this](const std::string& what, void (Ownership::*on_event)(const Event&)) {
+    facility_.watch(prefix_ + what, [this, on_event, alive = std::weak_ptr(generation_)](const Event& event) {
+      if (alive.lock()) (this->*on_event)(event);
+    });
+  };
+  watch("owner/", &Ownership::on_owner_event);
+  watch("backup/", &Ownership::on_backup_event);
 }
 
 void Ownership::session_lost() {
@@ -51,6 +62,7 @@ void Ownership::session_lost() {
   for (auto& [address, dvipa] : dvipas_) {
     if (dvipa.claim == Claim::kHeld) lose(dvipa, "the session with the coupling facility is lost");
     dvipa.claim = Claim::kIdle;
+    dvipa.removing = false;
   }
 }
 
@@ -68,19 +80,42 @@ std::optional<DvipaState> Ownership::dvipa(IpAddress address) const {
 
 std::string Ownership::owner_key(IpAddress dvipa) const { return prefix_ + "owner/" + dvipa.to_string(); }
 
+std::vector<Distribute> Ownership::distributes_of(IpAddress dvipa) const {
+  std::vector<Distribute> own = options_.definition.distributes_of(dvipa);
+  const auto found = dvipas_.find(dvipa);
+  if (!own.empty() || found == dvipas_.end()) return own;
+  const auto& [present, former] = std::tie(found->second.state.owner, found->second.former);
+  if (present) return present->distributes;
+  return former ? former->distributes : own;
+}
+
 OwnerRecord Ownership::own_record(IpAddress address) const {
   OwnerRecord out;
   out.node = self_->name;
   out.node_id = self_->id;
-  out.distributes = options_.definition.distributes_of(address);
+  out.distributes = distributes_of(address);
   out.incarnation = self_->incarnation;
   out.session = self_->session;
+  out.as_backup = own_rank(address) != kRankDefines;
   return out;
 }
 
 bool Ownership::is_mine(const OwnerRecord& record) const {
   return self_ && record.node == self_->name && record.incarnation == self_->incarnation &&
          record.session == self_->session;
+}
+
+Role Ownership::role_of(const Dvipa& dvipa) const {
+  if (dvipa.claim == Claim::kHeld) return Role::kOwner;
+  return own_rank(dvipa.state.address) ? Role::kBackup : Role::kNone;
+}
+
+Facility::Callback<CasOutcome> Ownership::answer(std::function<void(const Result<CasOutcome>&)> then) {
+  return [alive = std::weak_ptr(generation_), generation = *generation_,
+          then = std::move(then)](const Result<CasOutcome>& outcome) {
+    const auto now = alive.lock();
+    if (now && *now == generation) then(outcome);
+  };
 }
 
 void Ownership::later(std::function<void()> task) {
@@ -99,11 +134,9 @@ void Ownership::claim(IpAddress address) {
   request.key = owner_key(address);
   request.value = own_record(address).to_json();
   request.with_session = true;
-  facility_.compare_and_set(std::move(request), [this, address, alive = std::weak_ptr(generation_),
-                                                 generation = *generation_](const Result<CasOutcome>& outcome) {
-    const auto now = alive.lock();
-    if (now && *now == generation) claim_answered(address, outcome);
-  });
+  facility_.compare_and_set(std::move(request), answer([this, address](const Result<CasOutcome>& outcome) {
+                              claim_answered(address, outcome);
+                            }));
 }
 
 void Ownership::claim_answered(IpAddress address, const Result<CasOutcome>& outcome) {
@@ -112,37 +145,57 @@ void Ownership::claim_answered(IpAddress address, const Result<CasOutcome>& outc
   dvipa.claim = Claim::kIdle;
   if (!outcome) {
     events_.note(fmt::format("taking {}: {}; trying again", address.to_string(), outcome.error().message));
-    return later([this, address] { claim(address); });
+    dvipa.retry_at = executor_.now() + options_.retry;
+    return succeed(dvipa);
   }
   if (outcome->done) {
-    if (outcome->revision <= dvipa.last_deleted) return claim(address);  // deleted again before we heard of it
-    return hold(dvipa, own_record(address), outcome->revision);
+    if (outcome->revision <= dvipa.last_deleted) return succeed(dvipa);  // deleted again before we heard of it
+    return hold(dvipa, own_record(address), outcome->revision, outcome->revision);
   }
   if (!outcome->current) return claim(address);
-  const Entry& current = *outcome->current;
-  on_owner_put(dvipa, current);
+  on_owner_put(dvipa, *outcome->current);
   // The watch may have told of its deletion before this older answer came: then nothing will tell again.
-  if (dvipa.claim == Claim::kIdle && current.created <= dvipa.last_deleted) return claim(address);
+  if (dvipa.claim == Claim::kIdle && outcome->current->created <= dvipa.last_deleted) return succeed(dvipa);
   if (dvipa.claim == Claim::kIdle) {
     events_.note(fmt::format("{} is owned by another node: waiting until it is given up", address.to_string()));
   }
 }
 
-void Ownership::hold(Dvipa& dvipa, OwnerRecord record, Revision created) {
+Acquired Ownership::acquired(const Dvipa& dvipa) const {
+  Acquired out;
+  out.dvipa = dvipa.state.address;
+  out.epoch = dvipa.state.epoch;
+  out.since = dvipa.since.value_or(executor_.now());
+  if (const auto& f = dvipa.former) out.former = Former{f->node, f->node_id, f->incarnation, dvipa.former_epoch};
+  return out;
+}
+
+void Ownership::hold(Dvipa& dvipa, OwnerRecord record, Revision created, Revision modified) {
+  if (dvipa.state.owner) forget_owner(dvipa);
   dvipa.claim = Claim::kHeld;
   dvipa.state.role = Role::kOwner;
   dvipa.state.owner = std::move(record);
   dvipa.state.epoch = Epoch(created.value());
-  events_.became_owner(dvipa.state.address, dvipa.state.epoch);
+  dvipa.modified = modified;
+  const Acquired news = acquired(dvipa);
+  dvipa.stands_by = false;
+  succeed(dvipa);  // nothing more to be done
+  events_.became_owner(news);
   changed(dvipa);
 }
 
 void Ownership::lose(Dvipa& dvipa, const std::string& reason) {
+  forget_owner(dvipa);
   dvipa.claim = Claim::kIdle;
-  dvipa.state.role = Role::kNone;
-  dvipa.state.owner.reset();
+  dvipa.state.role = role_of(dvipa);
+  dvipa.stands_by = true;
   events_.lost(dvipa.state.address, reason);
   changed(dvipa);
+}
+
+void Ownership::forget_owner(Dvipa& dvipa) {
+  dvipa.former = std::exchange(dvipa.state.owner, std::nullopt);
+  dvipa.former_epoch = dvipa.state.epoch;
 }
 
 void Ownership::on_owner_event(const Event& event) {
@@ -155,50 +208,49 @@ void Ownership::on_owner_event(const Event& event) {
 void Ownership::on_owner_put(Dvipa& dvipa, const Entry& entry) {
   const Epoch epoch(entry.created.value());
   if (epoch < dvipa.state.epoch || entry.created <= dvipa.last_deleted) return;  // older than what is known
+  if (dvipa.state.owner && epoch == dvipa.state.epoch && entry.modified < dvipa.modified) return;
   Result<OwnerRecord> record = OwnerRecord::from_json(dvipa.state.address, entry.value);
   if (!record) return events_.note(fmt::format("{} cannot be read: {}", entry.key, record.error().message));
-  if (is_mine(*record)) {
-    if (dvipa.claim != Claim::kHeld) hold(dvipa, std::move(*record), entry.created);
-    return;
+  const bool same = dvipa.state.owner && epoch == dvipa.state.epoch;
+  if (dvipa.claim == Claim::kHeld && !same) lose(dvipa, fmt::format("node {} owns it now", record->node));
+  if (is_mine(*record) && dvipa.claim != Claim::kHeld) {
+    return hold(dvipa, std::move(*record), entry.created, entry.modified);
   }
-  if (dvipa.claim == Claim::kHeld) lose(dvipa, fmt::format("node {} owns it now", record->node));
+  if (dvipa.state.owner && !same) forget_owner(dvipa);
   dvipa.state.owner = std::move(*record);
   dvipa.state.epoch = epoch;
+  dvipa.modified = entry.modified;
+  if (!same) new_owner_seen(dvipa);
   changed(dvipa);
 }
 
-// The place where a backup will decide to take over: it is the highest-ranked live one in dvipa.state.backups, and
-// no VIPADEFINE host is there to take its address itself.
 void Ownership::on_owner_gone(Dvipa& dvipa, Revision at) {
   dvipa.last_deleted = std::max(dvipa.last_deleted, at);
   if (at.value() < dvipa.state.epoch.value()) return;  // of a former ownership
-  const IpAddress address = dvipa.state.address;
   if (dvipa.claim == Claim::kHeld) {
     lose(dvipa, "its key in the coupling facility is gone");
   } else if (dvipa.state.owner) {
-    dvipa.state.owner.reset();
+    forget_owner(dvipa);
     changed(dvipa);
   }
-  if (options_.definition.find_define(address)) claim(address);
+  succeed(dvipa);
 }
 
-void Ownership::list_as_backup(const Backup& backup) {
+void Ownership::list_as_backup(IpAddress address, std::uint8_t rank) {
   CompareAndSet request;
-  request.key = fmt::format("{}backup/{}/{}", prefix_, backup.address.to_string(), self_->name);
-  request.value = BackupRecord{self_->name, self_->id, backup.rank, self_->incarnation, self_->session}.to_json();
+  request.key = fmt::format("{}backup/{}/{}", prefix_, address.to_string(), self_->name);
+  request.value = BackupRecord{self_->name, self_->id, rank, self_->incarnation, self_->session}.to_json();
   request.with_session = true;
   const std::string value = request.value;
-  facility_.compare_and_set(std::move(request), [this, backup, value, alive = std::weak_ptr(generation_),
-                                                 generation = *generation_](const Result<CasOutcome>& outcome) {
-    const auto now = alive.lock();
-    if (!now || *now != generation) return;
-    // Not done, and ours: an earlier answer got lost. Not done, and of an earlier session: it will vanish with
-    // that.
-    if (outcome && (outcome->done || (outcome->current && outcome->current->value == value))) return;
-    if (!outcome)
-      events_.note(fmt::format("listing as backup of {}: {}", backup.address.to_string(), outcome.error().message));
-    later([this, backup] { list_as_backup(backup); });
-  });
+  facility_.compare_and_set(
+      std::move(request), answer([this, address, rank, value](const Result<CasOutcome>& outcome) {
+        // Not done, and ours: an earlier answer got lost. Not done, and of an earlier session: it will vanish with
+        // that.
+        if (outcome && (outcome->done || (outcome->current && outcome->current->value == value))) return;
+        if (!outcome)
+          events_.note(fmt::format("listing as backup of {}: {}", address.to_string(), outcome.error().message));
+        later([this, address, rank] { list_as_backup(address, rank); });
+      }));
 }
 
 void Ownership::on_backup_event(const Event& event) {
@@ -219,11 +271,14 @@ void Ownership::on_backup_event(const Event& event) {
     return events_.note(fmt::format("{} cannot be read: ignored", event.entry.key));
   }
   changed(dvipa);
+  succeed(dvipa);
 }
 
 void Ownership::changed(Dvipa& dvipa) {
   dvipa.state.backups.clear();
-  for (const auto& [name, record] : dvipa.backups) dvipa.state.backups.push_back(record);
+  for (const auto& [name, record] : dvipa.backups) {
+    if (!dvipa.state.owner || name != dvipa.state.owner->node) dvipa.state.backups.push_back(record);
+  }
   std::stable_sort(dvipa.state.backups.begin(), dvipa.state.backups.end(),
                    [](const BackupRecord& a, const BackupRecord& b) { return a.rank > b.rank; });
   events_.changed(dvipa.state);

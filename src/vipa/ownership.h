@@ -5,15 +5,30 @@
 // and backups of all DVIPAs. Runs on the node's Executor alone.
 //
 //   vipa::Ownership ownership(facility, executor, {.cluster = "c1", .definition = config.definition}, {
-//       .became_owner = [](IpAddress dvipa, Epoch epoch) { … },
+//       .became_owner = [](const vipa::Acquired& a) { … a.dvipa, a.epoch, a.former … },
 //       .lost = [](IpAddress dvipa, const std::string& reason) { … stop at once … }, …});
 //   membership ready → ownership.start(identity);  membership session_lost → ownership.session_lost();
+//   each period      → ownership.suspect(failure_detector.dead(now));
 //
 // Keys, under /testudo/CLUSTER/:
 //   owner/ADDRESS         OwnerRecord (JSON), with the session
-//   backup/ADDRESS/NAME   BackupRecord (JSON), with the session
+//   backup/ADDRESS/NAME   BackupRecord (JSON), with the session; of a node that defines the address with
+//   kRankDefines
 //
-// Takeover is not decided here yet: a backup only lists itself. Its place is Ownership::on_owner_gone().
+// Takeover (spec G1). A DVIPA goes to the highest-ranked of those who list themselves and are not suspected, by
+// rank, then by name; who defines it stands above all ranks. The others follow, each a delay later, so that the
+// address finds an owner though the first one does not act.
+// - The owner is suspected: the next one removes its key, at the revision that it has seen, and creates it anew. (A
+//   change of the existing key would leave `created` as it is, and that is the epoch.)
+// - The key has vanished, as its session has ended or its owner has left: the next one creates it.
+// - Every race is settled by compare-and-set. The one that was deposed hears of it by its watch, loses the DVIPA at
+//   once and stands by for a while: it does not snatch the address from the one that is about to take it. Nor does
+//   it depose its successor in turn until it has heard that one for as long: of two members whose cable is cut,
+//   each finds the other dead, and both of them reach the facility.
+// - An owner that was suspected already when it took the key has shown by this that it lives: it is deposed only
+//   after it was not suspected once.
+// - At the start of a cluster a DVIPA belongs to whoever defines it; a backup that has never seen an owner of it
+//   waits for orphan_delay, longer than the key of a dead owner lives.
 #pragma once
 
 #include <cstdint>
@@ -21,6 +36,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -40,10 +56,14 @@ struct OwnerRecord {
   std::vector<Distribute> distributes;  // ports and targets; `at` is not kept
   std::uint32_t incarnation = 0;        // of the node: tells its own writes from a predecessor's
   std::uint32_t session = 0;
+  bool as_backup = false;  // it has taken the address over, and does not define it
 
   [[nodiscard]] std::string to_json() const;
   static Result<OwnerRecord> from_json(IpAddress dvipa, const std::string& text);
 };
+
+/// Rank of a node that has VIPADEFINE for the address: above all that VIPABACKUP can give.
+inline constexpr std::uint8_t kRankDefines = 255;
 
 /// What backup/ADDRESS/NAME holds.
 struct BackupRecord {
@@ -64,12 +84,30 @@ struct DvipaState {
   IpAddress address;
   std::optional<OwnerRecord> owner;   // nothing: nobody owns it now
   Epoch epoch;                        // of the present owner; of the last one while there is none
-  std::vector<BackupRecord> backups;  // highest rank first, then by name
-  Role role = Role::kNone;            // of this node
+  std::vector<BackupRecord> backups;  // but the owner; highest rank first, then by name
+  Role role = Role::kNone;            // of this node; who defines the address and does not own it is a backup
+};
+
+/// Who owned a DVIPA before.
+struct Former {
+  std::string node;
+  NodeId node_id;
+  std::uint32_t incarnation = 0;
+  Epoch epoch;
+};
+
+/// This node has become the owner of a DVIPA.
+struct Acquired {
+  IpAddress dvipa;
+  Epoch epoch;
+  /// Nothing: no owner was known. May be this node itself, which had lost its session.
+  std::optional<Former> former;
+  bool planned = false;  // the former owner has handed it over
+  Time since;            // when the address was found without an owner, or its owner dead; else when it was claimed
 };
 
 struct OwnershipEvents {
-  std::function<void(IpAddress dvipa, Epoch epoch)> became_owner;
+  std::function<void(const Acquired&)> became_owner;
   /// This node owned it and must stop acting for it before this returns.
   std::function<void(IpAddress dvipa, const std::string& reason)> lost;
   /// Owner, epoch or backups of a DVIPA (of this node's too) have changed; after became_owner and lost.
@@ -82,8 +120,11 @@ class Ownership {
  public:
   struct Options {
     std::string cluster;
-    Definition definition;                            // empty on a node that is target only
-    Duration retry = std::chrono::milliseconds(500);  // after the facility did not answer
+    Definition definition;                                       // empty on a node that is target only
+    Duration retry = std::chrono::milliseconds(500);             // after the facility did not answer
+    Duration lower_rank_delay = std::chrono::milliseconds(300);  // for each better one that could take over
+    Duration stand_by = std::chrono::seconds(2);                 // of a node that was deposed
+    Duration orphan_delay = std::chrono::seconds(12);            // more than the session's TTL
   };
 
   Ownership(facility::Facility& facility, Executor& executor, Options options, OwnershipEvents events);
@@ -96,12 +137,17 @@ class Ownership {
   void start(const Identity& self);
   /// The session is gone, and the owner keys with it: lost() runs for every DVIPA of this node.
   void session_lost();
+  /// The members that are dead now, as the failure detector judges; others it had named before are not any more.
+  /// To be called each period, also with an unchanged set. May call became_owner before it returns.
+  void suspect(const std::set<std::string>& dead);
 
   /// Every DVIPA that has an owner, had one, has a backup, or is of this node's definition; by address.
   [[nodiscard]] std::vector<DvipaState> dvipas() const;
   [[nodiscard]] std::optional<DvipaState> dvipa(IpAddress address) const;
   /// Key and created revision with which a write for this DVIPA is fenced (facility::CompareAndSet::fence_key).
   [[nodiscard]] std::string owner_key(IpAddress dvipa) const;
+  /// How the DVIPA is distributed: as this node's definition says, or else as its present or last owner did.
+  [[nodiscard]] std::vector<Distribute> distributes_of(IpAddress dvipa) const;
 
  private:
   enum class Claim : std::uint8_t { kIdle, kUnderWay, kHeld };
@@ -109,14 +155,26 @@ class Ownership {
     DvipaState state;
     std::map<std::string, BackupRecord> backups;  // by node name
     Claim claim = Claim::kIdle;
+    facility::Revision modified;      // of owner/ADDRESS, while there is an owner
     facility::Revision last_deleted;  // of owner/ADDRESS, as watched
+    std::optional<OwnerRecord> former;
+    Epoch former_epoch;
+    // Succession: what this node does about an owner that is dead or gone.
+    std::optional<Time> since;       // it needs another owner; nothing: it does not
+    bool stands_by = false;          // others first
+    bool removing = false;           // a dead owner's key; the answer is under way
+    Time retry_at;                   // the facility did not answer
+    std::optional<Time> hear_after;  // the owner must be found alive after this before it may be deposed
+    Executor::Timer timer = 0;
   };
 
+  void watch_all();
   void claim(IpAddress address);
   void claim_answered(IpAddress address, const Result<facility::CasOutcome>& outcome);
-  void list_as_backup(const Backup& backup);
-  void hold(Dvipa& dvipa, OwnerRecord record, facility::Revision created);
+  void list_as_backup(IpAddress address, std::uint8_t rank);
+  void hold(Dvipa& dvipa, OwnerRecord record, facility::Revision created, facility::Revision modified);
   void lose(Dvipa& dvipa, const std::string& reason);
+  void forget_owner(Dvipa& dvipa);
   void on_owner_event(const facility::Event& event);
   void on_owner_put(Dvipa& dvipa, const facility::Entry& entry);
   void on_owner_gone(Dvipa& dvipa, facility::Revision at);
@@ -125,7 +183,23 @@ class Ownership {
   void later(std::function<void()> task);
   Dvipa& entry_of(IpAddress address);
   [[nodiscard]] OwnerRecord own_record(IpAddress address) const;
+  [[nodiscard]] Acquired acquired(const Dvipa& dvipa) const;
   [[nodiscard]] bool is_mine(const OwnerRecord& record) const;
+  [[nodiscard]] Role role_of(const Dvipa& dvipa) const;
+  /// A callback for this session's answer to a request: nothing is heard after the session's, or this object's,
+  /// end.
+  facility::Facility::Callback<facility::CasOutcome> answer(
+      std::function<void(const Result<facility::CasOutcome>&)> then);
+
+  // ownership_succession.cc
+  void succeed(Dvipa& dvipa);
+  void depose(Dvipa& dvipa);
+  void depose_answered(IpAddress address, const Result<facility::CasOutcome>& outcome);
+  void new_owner_seen(Dvipa& dvipa);
+  [[nodiscard]] bool needs_owner(const Dvipa& dvipa) const;
+  [[nodiscard]] std::optional<Duration> delay_of(const Dvipa& dvipa) const;
+  [[nodiscard]] std::optional<std::uint8_t> own_rank(IpAddress address) const;
+  [[nodiscard]] std::uint32_t better_ones(const Dvipa& dvipa, std::uint8_t rank) const;
 
   facility::Facility& facility_;
   Executor& executor_;
@@ -133,6 +207,7 @@ class Ownership {
   OwnershipEvents events_;
   std::string prefix_;
   std::optional<Identity> self_;  // nothing: not a member at the moment
+  std::set<std::string> dead_;
   std::map<IpAddress, Dvipa> dvipas_;
   bool watching_ = false;
   std::shared_ptr<std::uint32_t> generation_;  // of callbacks; grows with each session

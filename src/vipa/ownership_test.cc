@@ -28,6 +28,7 @@ struct ScriptedFacility final : facility::Facility {
   void close_session() override {}
   void list(std::string, Callback<Listing>) override {}
   void compare_and_set(facility::CompareAndSet request, Callback<CasOutcome> done) override {
+    if (request.key != kKey) return;
     requests.push_back(std::move(request));
     answer = std::move(done);
   }
@@ -43,7 +44,7 @@ struct ScriptedFacility final : facility::Facility {
 };
 
 struct ManualExecutor final : Executor {
-  [[nodiscard]] Time now() const override { return {}; }
+  [[nodiscard]] Time now() const override { return time; }
   void post(Task task) override { tasks.push_back(std::move(task)); }
   Timer run_after(Duration, Task task) override {
     tasks.push_back(std::move(task));
@@ -51,16 +52,18 @@ struct ManualExecutor final : Executor {
   }
   void cancel(Timer) override {}
   void run() {
+    time += 1min;
     for (Task& task : std::exchange(tasks, {})) task();
   }
   std::vector<Task> tasks;
+  Time time{};
 };
 
 struct OwnershipOrder : testing::Test {
   OwnershipOrder()
       : ownership(
             facility, executor, options(),
-            {.became_owner = [this](IpAddress, Epoch e) { log.push_back("own " + std::to_string(e.value())); },
+            {.became_owner = [this](const Acquired& a) { log.push_back("own " + std::to_string(a.epoch.value())); },
              .lost = [this](IpAddress, const std::string&) { log.push_back("lost"); },
              .changed = [](const DvipaState&) {},
              .note = [](const std::string&) {}}) {

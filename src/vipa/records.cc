@@ -87,11 +87,9 @@ Result<MemberRecord> MemberRecord::from_json(const std::string& text) {
 std::string OwnerRecord::to_json() const {
   nlohmann::json list = nlohmann::json::array();
   for (const Distribute& d : distributes) list.push_back(to_json_value(d));
-  return nlohmann::json{{"node", node},
-                        {"node_id", node_id.value()},
-                        {"distributes", list},
-                        {"incarnation", incarnation},
-                        {"session", session}}
+  return nlohmann::json{{"node", node},        {"node_id", node_id.value()},
+                        {"distributes", list}, {"incarnation", incarnation},
+                        {"session", session},  {"as_backup", as_backup}}
       .dump();
 }
 
@@ -104,6 +102,7 @@ Result<OwnerRecord> OwnerRecord::from_json(IpAddress dvipa, const std::string& t
     for (const nlohmann::json& d : json.at("distributes")) out.distributes.push_back(distribute_from(dvipa, d));
     out.incarnation = number<std::uint32_t>(json, "incarnation");
     out.session = number<std::uint32_t>(json, "session");
+    out.as_backup = json.at("as_backup").get<bool>();
     return out;
   } catch (const std::exception& e) {
     return fail(named("an owner's", e));
