@@ -8,6 +8,7 @@ COMMITS = "src/sequence/replay_commits.cc"
 LEDGER, REPORT = "src/distributor/replay_ledger.cc", "src/distributor/replay_report.cc"
 JOURNAL, RECOVERY = "src/distributor/replay_journal.cc", "src/distributor/replay_recovery.cc"
 TARGET = "src/target/inbound.cc"
+WORKER, TAKEOVER = "src/path/worker.cc", "src/path/worker_takeover.cc"
 
 
 class Mutation(NamedTuple):
@@ -42,7 +43,7 @@ MUTATIONS = [
              ("sim", "sequence")),
     Mutation("any grant is taken for ours", LESSEE, "if (grant.id != sa.request.id || sa.leases[1].id != 0) return;",
              "if (sa.leases[1].id != 0) return;", ("sim", "sequence")),
-    Mutation("leases outlive their owner", LESSEE, "    sa.leases = {};\n", "", ("sequence", "sim")),
+    Mutation("leases outlive their owner", LESSEE, "  sa.leases = {};\n", "", ("sequence", "sim")),
     # ---- replay: owner and target ----
     Mutation("a forged number moves the window", LEDGER, "if (too_old(n) || far_ahead(n)) return;\n  Slot& s",
              "if (too_old(n)) return;\n  move_to(n);\n  Slot& s", ("sim", "distributor")),
@@ -93,4 +94,17 @@ MUTATIONS = [
     Mutation("forwarded while it is struck off", JOURNAL, "!in_doubt_.contains(target) && ", "", ("distributor", "sim")),
     Mutation("safe with two keepers in doubt", JOURNAL, "keeper_in_doubt_ |= witnesses.keeper != stored_.keeper;", "",
              ("distributor", "sim")),
+    # ---- the data plane at a takeover ----
+    Mutation("the owner delivers before its backup knows", TAKEOVER, "held->batch > command.batch",
+             "held->batch > command.batch + 1", ("path",)),
+    Mutation("what is handed on in the clear does not wait", WORKER, "if (holds(verdict.accepted)) {",
+             "if (holds(verdict.accepted) && verdict.kind == Kind::kLocal) {", ("path",)),
+    Mutation("an owner that follows goes on granting", TAKEOVER,
+             "  for (const SaId id : all.sas) sequencer_.remove_sa(id);\n", "", ("path",)),
+    Mutation("leases are still asked of the former owner", TAKEOVER,
+             "  lessee_.set_owner(command.dvipa, command.epoch, command.owner);\n", "", ("path",)),
+    Mutation("commits still go to the former owner", TAKEOVER,
+             "  commits_.set_owner(command.dvipa, command.epoch, command.owner);\n", "", ("path",)),
+    Mutation("a new owner forgets what it accepted as a target", TAKEOVER,
+             "  command.known.merge(distributor::report_of(command.id, sa->replay()));\n", "", ("path",)),
 ]

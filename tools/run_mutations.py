@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""Applies small faults to the code of sequence leases and replay protection, one at a time, and shows which check
-catches each. A fault that nothing catches is a failure: something is not tested.
+"""Applies small faults to the code of sequence leases, replay protection and takeovers, one at a time, and shows
+which check catches each. A fault that nothing catches is a failure: something is not tested.
 
 usage: tools/run_mutations.py [--list] [--all] [--jobs N] [NAME...]
 
@@ -33,6 +33,7 @@ CHECKS = {
     "sequence": ("src/sequence/sequence_test", ["--gtest_brief=1"]),
     "distributor": ("src/distributor/distributor_test", ["--gtest_brief=1", "--gtest_filter=*Replay*:*Window*"]),
     "target": ("src/target/target_test", ["--gtest_brief=1", "--gtest_filter=*Inbound*"]),
+    "path": ("src/path/path_test", ["--gtest_brief=1"]),
 }
 SEEDS = ["1..100", "101..1500"]  # of the simulation; most faults show at once
 

@@ -12,6 +12,7 @@ namespace {
 
 // At most so many in one turn: packets must not wait for a long list.
 constexpr int kCommandsPerTurn = 256;
+constexpr int kOwnSaCounts = 4;  // like so many others: a ledger is made
 // Events that may wait when control is slow. IKE messages beyond that are dropped: IKE retransmits.
 constexpr std::size_t kUnsentMax = 4096;
 
@@ -20,9 +21,10 @@ constexpr std::size_t kUnsentMax = 4096;
 bool Worker::apply_commands() {
   const bool went_on = go_on();
   int applied = 0;
-  for (; applied < kCommandsPerTurn && std::holds_alternative<std::monostate>(unfinished_); ++applied) {
+  for (; applied < kCommandsPerTurn && std::holds_alternative<std::monostate>(unfinished_);) {
     Command command;
     if (!commands_.pop(command)) break;
+    applied += std::holds_alternative<OwnSa>(command) ? kOwnSaCounts : 1;
     std::visit([this](auto& c) { apply(c); }, command);
   }
   return went_on || applied > 0;

@@ -11,7 +11,7 @@ namespace {
 
 // What is done in one turn of a command about many: packets wait for less than a millisecond.
 constexpr std::size_t kDisownedPerTurn = 256;
-constexpr std::size_t kWindowsPerTurn = 512;
+constexpr std::size_t kWindowsPerTurn = 256;
 constexpr std::size_t kLedgersPerTurn = 64;  // each has thousands of numbers
 constexpr std::size_t kConnectionsPerTurn = 1024;
 constexpr std::size_t kPlacesPerTurn = 8192;  // of the connection table, looked at
@@ -106,8 +106,8 @@ void Worker::apply(OwnSa& command) {
   ipsec::Sa* sa = sad_.find(command.id);
   if (sa == nullptr) return;
   own(sa->local(), command.epoch);
-  lessee_.set_owner(sa->local(), command.epoch, config_.self);
-  commits_.set_owner(sa->local(), command.epoch, config_.self);
+  lessee_.set_owner(command.id, command.epoch, config_.self);
+  commits_.set_owner(command.id, command.epoch, config_.self);
   // Once: numbers would be granted a second time, or accepted.
   if (owner_inbound_.knows(command.id)) return;
   if (!sa->inbound()) return sequence(*sa, command.epoch, command.first);

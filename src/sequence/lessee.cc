@@ -80,17 +80,25 @@ void Lessee::remove_sa(SaId id) {
 
 void Lessee::set_owner(IpAddress dvipa, Epoch epoch, NodeId owner) {
   for (Sa& sa : sas_) {
-    if (!sa.present || sa.parameters.dvipa != dvipa || sa.parameters.epoch == epoch) continue;
-    sa.parameters.epoch = epoch;
-    sa.parameters.owner = owner;
-    sa.request = {};
-    sa.leases = {};
-    sa.returns_count = 0;
-    sa.ahead = 0;
-    sa.exhausted = false;
-    sa.asked = sa.last_offer = 0;
-    touch(sa);
+    if (sa.present && sa.parameters.dvipa == dvipa) follow(sa, epoch, owner);
   }
+}
+
+void Lessee::set_owner(SaId id, Epoch epoch, NodeId owner) {
+  if (Sa* sa = find(id)) follow(*sa, epoch, owner);
+}
+
+void Lessee::follow(Sa& sa, Epoch epoch, NodeId owner) {
+  if (sa.parameters.epoch == epoch) return;
+  sa.parameters.epoch = epoch;
+  sa.parameters.owner = owner;
+  sa.request = {};
+  sa.leases = {};
+  sa.returns_count = 0;
+  sa.ahead = 0;
+  sa.exhausted = false;
+  sa.asked = sa.last_offer = 0;
+  touch(sa);
 }
 
 Lessee::Sa* Lessee::find(SaId id) {

@@ -75,6 +75,8 @@ class Lessee {
   void remove_sa(SaId sa);
   /// Takeover: all SAs of the DVIPA are sequenced by `owner` from now on; leases of the former owner end.
   void set_owner(IpAddress dvipa, Epoch epoch, NodeId owner);
+  /// The same of one SA.
+  void set_owner(SaId sa, Epoch epoch, NodeId owner);
 
   /// Up to `want` numbers; none when there is no live lease or the SA is unknown. What is missing will be asked
   /// for.
@@ -159,6 +161,7 @@ class Lessee {
     void settle();                               // takes out and tells what is over
   };
 
+  void follow(Sa& sa, Epoch epoch, NodeId owner);
   Sa* find(SaId sa);
   Sa* find(SaId sa, const wire::FastHeader& header);
   void touch(Sa& sa);

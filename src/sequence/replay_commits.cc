@@ -43,13 +43,21 @@ void ReplayCommits::remove_sa(SaId id) {
 
 void ReplayCommits::set_owner(IpAddress dvipa, Epoch epoch, NodeId owner) {
   for (Sa& sa : sas_) {
-    if (!sa.present || sa.parameters.dvipa != dvipa) continue;
-    sa.parameters.epoch = epoch;
-    sa.parameters.owner = owner;
-    // What was rejected, the former owner had forwarded. The new one may forward another packet with that number,
-    // and must not take this for its fate.
-    for (Block& block : std::span(sa.blocks).first(sa.blocks_count)) block.rejected = 0;
+    if (sa.present && sa.parameters.dvipa == dvipa) follow(sa, epoch, owner);
   }
+}
+
+void ReplayCommits::set_owner(SaId id, Epoch epoch, NodeId owner) {
+  const auto found = index_.find(id);
+  if (found != index_.end()) follow(sas_[found->second], epoch, owner);
+}
+
+void ReplayCommits::follow(Sa& sa, Epoch epoch, NodeId owner) {
+  sa.parameters.epoch = epoch;
+  sa.parameters.owner = owner;
+  // What was rejected, the former owner had forwarded. The new one may forward another packet with that number, and
+  // must not take this for its fate.
+  for (Block& block : std::span(sa.blocks).first(sa.blocks_count)) block.rejected = 0;
 }
 
 void ReplayCommits::note(SaId id, SeqNo number, bool accepted, Time now) {

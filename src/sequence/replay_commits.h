@@ -46,6 +46,8 @@ class ReplayCommits {
   /// Takeover: reports about the DVIPA's SAs go to `owner` from now on, of what was accepted. What the former owner
   /// had forwarded and was rejected is forgotten.
   void set_owner(IpAddress dvipa, Epoch epoch, NodeId owner);
+  /// The same of one SA.
+  void set_owner(SaId sa, Epoch epoch, NodeId owner);
 
   void accepted(SaId sa, SeqNo number, Time now) { note(sa, number, true, now); }
   void rejected(SaId sa, SeqNo number, Time now) { note(sa, number, false, now); }
@@ -70,6 +72,7 @@ class ReplayCommits {
     std::array<Block, kBlocks> blocks;
   };
 
+  static void follow(Sa& sa, Epoch epoch, NodeId owner);
   void note(SaId sa, SeqNo number, bool accepted, Time now);
   [[nodiscard]] static Block* block_of(Sa& sa, std::uint64_t base);
   void send(Sa& sa, wire::FastOutbox& out);

@@ -7,6 +7,7 @@
 
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -67,20 +68,25 @@ class Node {
     own.definition = parsed.definition;
     ownership_ = std::make_unique<Ownership>(
         *facility_, executor, own,
-        OwnershipEvents{.became_owner =
-                            [this](const Acquired& acquired) {
-                              log_.push_back("own");
-                              acquired_.push_back(acquired);
-                              epochs_.push_back(acquired.epoch);
-                              owns_ = true;
-                            },
-                        .lost =
-                            [this](IpAddress, const std::string& reason) {
-                              log_.push_back("lost: " + reason);
-                              owns_ = false;
-                            },
-                        .changed = [](const DvipaState&) {},
-                        .note = [this](const std::string& line) { notes_.push_back(line); }});
+        OwnershipEvents{
+            .became_owner =
+                [this](const Acquired& acquired) {
+                  log_.push_back("own");
+                  acquired_.push_back(acquired);
+                  epochs_.push_back(acquired.epoch);
+                  owns_ = true;
+                },
+            .lost =
+                [this](IpAddress, const std::string& reason) {
+                  log_.push_back("lost: " + reason);
+                  owns_ = false;
+                },
+            .changed = [](const DvipaState&) {},
+            .note = [this](const std::string& line) { notes_.push_back(line); },
+            .move_ready = [this](IpAddress, const std::string& to) { log_.push_back("ready to move to " + to); },
+            .move_failed = [this](IpAddress, const std::string& why) { log_.push_back("move failed: " + why); },
+            .move_wanted = [this](IpAddress,
+                                  const std::string& owner) { log_.push_back("wants it from " + owner); }});
     membership_ = std::make_unique<Membership>(
         *facility_, executor, member,
         MembershipEvents{.ready =
@@ -116,6 +122,23 @@ struct Cluster : testing::Test {
     auto node = std::make_unique<Node>(store, executor, name, statements);
     executor.run_for(100ms);
     return node;
+  }
+};
+
+inline const char* const kHigh = "VIPABACKUP 200 192.0.2.100";
+inline const char* const kLow = "VIPABACKUP 10 192.0.2.100";
+
+/// With what a failure detector would say.
+struct SuspiciousCluster : Cluster {
+  void suspect(const std::vector<Node*>& by, const std::set<std::string>& dead, Duration span) {
+    for (Duration t{}; t < span; t += 50ms) {
+      for (Node* node : by) node->ownership_->suspect(dead);
+      executor.run_for(50ms);
+    }
+  }
+  [[nodiscard]] std::string owner_by(const Node& node) const {
+    const auto state = node.ownership_->dvipa(kDvipa);
+    return state && state->owner ? state->owner->node : "nobody";
   }
 };
 

@@ -41,6 +41,7 @@ void Ownership::start(const Identity& self) {
     dvipa.stands_by = own_rank(address) != kRankDefines && dvipa.former && dvipa.former->node != self.name;
     dvipa.since.reset();
     dvipa.retry_at = Time();
+    dvipa.ask_at = executor_.now() + options_.give_back_after;
     succeed(dvipa);
   }
 }
@@ -97,6 +98,7 @@ OwnerRecord Ownership::own_record(IpAddress address) const {
   out.incarnation = self_->incarnation;
   out.session = self_->session;
   out.as_backup = own_rank(address) != kRankDefines;
+  out.movement = movement_of(address);
   return out;
 }
 
@@ -166,7 +168,9 @@ Acquired Ownership::acquired(const Dvipa& dvipa) const {
   out.dvipa = dvipa.state.address;
   out.epoch = dvipa.state.epoch;
   out.since = dvipa.since.value_or(executor_.now());
-  if (const auto& f = dvipa.former) out.former = Former{f->node, f->node_id, f->incarnation, dvipa.former_epoch};
+  const auto& f = dvipa.former;
+  if (f) out.former = Former{f->node, f->node_id, f->incarnation, dvipa.former_epoch};
+  out.planned = f && f->heir == self_->name && !dead_.contains(f->node);
   return out;
 }
 
@@ -185,6 +189,8 @@ void Ownership::hold(Dvipa& dvipa, OwnerRecord record, Revision created, Revisio
 }
 
 void Ownership::lose(Dvipa& dvipa, const std::string& reason) {
+  dvipa.wants_back = dvipa.move != Move::kHandingOver;
+  end_move(dvipa);
   forget_owner(dvipa);
   dvipa.claim = Claim::kIdle;
   dvipa.state.role = role_of(dvipa);
@@ -228,7 +234,8 @@ void Ownership::on_owner_gone(Dvipa& dvipa, Revision at) {
   dvipa.last_deleted = std::max(dvipa.last_deleted, at);
   if (at.value() < dvipa.state.epoch.value()) return;  // of a former ownership
   if (dvipa.claim == Claim::kHeld) {
-    lose(dvipa, "its key in the coupling facility is gone");
+    lose(dvipa,
+         dvipa.move == Move::kHandingOver ? "moved to " + dvipa.heir : "its key in the coupling facility is gone");
   } else if (dvipa.state.owner) {
     forget_owner(dvipa);
     changed(dvipa);
@@ -271,6 +278,7 @@ void Ownership::on_backup_event(const Event& event) {
     return events_.note(fmt::format("{} cannot be read: ignored", event.entry.key));
   }
   changed(dvipa);
+  check_heir(dvipa);
   succeed(dvipa);
 }
 

@@ -29,6 +29,19 @@
 //   after it was not suspected once.
 // - At the start of a cluster a DVIPA belongs to whoever defines it; a backup that has never seen an owner of it
 //   waits for orphan_delay, longer than the key of a dead owner lives.
+//
+// Planned move (spec G1, G4), at the owner:
+//
+//   ownership.move(dvipa, "b")      the heir is written into the owner's record → event move_ready
+//                                   … the data plane stops to forward, what it knows goes to the heir …
+//   ownership.hand_over(dvipa)      the key is removed → event lost, "moved to b"; the heir takes it at once (event
+//                                   became_owner, planned) and others only if it does not for heir_delay
+//   ownership.abandon(dvipa)        instead of hand_over: it goes on to own. If the heir is dead or gone before
+//                                   hand_over, Ownership does so itself → event move_failed
+//
+// Give-back: a node that defines the address, and finds that a backup has it, asks (event move_wanted) for it,
+// until it has it: after its start, and after it was deposed or has lost its session. Not after it was moved away
+// as planned, for as long as it runs. The owner's movement_of() says whether to move it at once.
 #pragma once
 
 #include <cstdint>
@@ -56,7 +69,9 @@ struct OwnerRecord {
   std::vector<Distribute> distributes;  // ports and targets; `at` is not kept
   std::uint32_t incarnation = 0;        // of the node: tells its own writes from a predecessor's
   std::uint32_t session = 0;
-  bool as_backup = false;  // it has taken the address over, and does not define it
+  bool as_backup = false;                    // it has taken the address over, and does not define it
+  Movement movement = Movement::kImmediate;  // as VIPADEFINE says; handed down from owner to owner
+  std::string heir;                          // whom it is about to hand the address over to; empty: nobody
 
   [[nodiscard]] std::string to_json() const;
   static Result<OwnerRecord> from_json(IpAddress dvipa, const std::string& text);
@@ -102,8 +117,9 @@ struct Acquired {
   Epoch epoch;
   /// Nothing: no owner was known. May be this node itself, which had lost its session.
   std::optional<Former> former;
-  bool planned = false;  // the former owner has handed it over
-  Time since;            // when the address was found without an owner, or its owner dead; else when it was claimed
+  /// The former owner has named this node its heir. It was about to hand over in order, but may have died before.
+  bool planned = false;
+  Time since;  // when the address was found without an owner, or its owner dead; else when it was claimed
 };
 
 struct OwnershipEvents {
@@ -114,6 +130,13 @@ struct OwnershipEvents {
   std::function<void(const DvipaState&)> changed;
   /// One line for the log.
   std::function<void(const std::string& line)> note;
+  /// The facility knows the heir: the data plane may stop, and then hand_over().
+  std::function<void(IpAddress dvipa, const std::string& to)> move_ready = [](IpAddress, const std::string&) {};
+  /// A move ends without hand_over(): this node goes on to own. (If it was lost instead, only lost() says so.)
+  std::function<void(IpAddress dvipa, const std::string& reason)> move_failed = [](IpAddress, const std::string&) {
+  };
+  /// Of a node that defines the address: `owner`, a backup, is to be asked to move it here. Again and again.
+  std::function<void(IpAddress dvipa, const std::string& owner)> move_wanted = [](IpAddress, const std::string&) {};
 };
 
 class Ownership {
@@ -125,6 +148,8 @@ class Ownership {
     Duration lower_rank_delay = std::chrono::milliseconds(300);  // for each better one that could take over
     Duration stand_by = std::chrono::seconds(2);                 // of a node that was deposed
     Duration orphan_delay = std::chrono::seconds(12);            // more than the session's TTL
+    Duration heir_delay = std::chrono::seconds(2);               // of others than the heir
+    Duration give_back_after = std::chrono::seconds(2);  // of a backup's takeover or this node's start; then each
   };
 
   Ownership(facility::Facility& facility, Executor& executor, Options options, OwnershipEvents events);
@@ -141,6 +166,19 @@ class Ownership {
   /// To be called each period, also with an unchanged set. May call became_owner before it returns.
   void suspect(const std::set<std::string>& dead);
 
+  /// Begins to move a DVIPA of this node to another one that defines it or backs it up. The error says why not, and
+  /// what to do.
+  Result<void> move(IpAddress dvipa, const std::string& to);
+  /// After move_ready: nothing is forwarded for the DVIPA any more, and lost() follows. False, and nothing is done,
+  /// if no move is ready (it has failed meanwhile).
+  bool hand_over(IpAddress dvipa);
+  /// Ends a move that was not yet handed over.
+  void abandon(IpAddress dvipa);
+  /// Who would take the DVIPA over from its owner, whom to drain to; nothing: nobody alive.
+  [[nodiscard]] std::optional<std::string> best_backup(IpAddress dvipa) const;
+  /// When a DVIPA may be moved, as whoever defines it says, also while a backup owns it.
+  [[nodiscard]] Movement movement_of(IpAddress dvipa) const;
+
   /// Every DVIPA that has an owner, had one, has a backup, or is of this node's definition; by address.
   [[nodiscard]] std::vector<DvipaState> dvipas() const;
   [[nodiscard]] std::optional<DvipaState> dvipa(IpAddress address) const;
@@ -151,6 +189,7 @@ class Ownership {
 
  private:
   enum class Claim : std::uint8_t { kIdle, kUnderWay, kHeld };
+  enum class Move : std::uint8_t { kNone, kRecording, kReady, kHandingOver };
   struct Dvipa {
     DvipaState state;
     std::map<std::string, BackupRecord> backups;  // by node name
@@ -166,6 +205,13 @@ class Ownership {
     Time retry_at;                   // the facility did not answer
     std::optional<Time> hear_after;  // the owner must be found alive after this before it may be deposed
     Executor::Timer timer = 0;
+    // Planned move, of a DVIPA that this node owns.
+    Move move = Move::kNone;
+    std::string heir;      // as it should be recorded
+    bool writing = false;  // it is being recorded
+    // Give-back, to this node.
+    bool wants_back = true;
+    Time ask_at;
   };
 
   void watch_all();
@@ -200,6 +246,16 @@ class Ownership {
   [[nodiscard]] std::optional<Duration> delay_of(const Dvipa& dvipa) const;
   [[nodiscard]] std::optional<std::uint8_t> own_rank(IpAddress address) const;
   [[nodiscard]] std::uint32_t better_ones(const Dvipa& dvipa, std::uint8_t rank) const;
+  [[nodiscard]] const std::string* heir_of(const Dvipa& dvipa) const;
+
+  // ownership_move.cc
+  void record_heir(Dvipa& dvipa);
+  void heir_recorded(Dvipa& dvipa, OwnerRecord record, const Result<facility::CasOutcome>& outcome);
+  void remove_own(IpAddress address);
+  void remove_answered(IpAddress address, const Result<facility::CasOutcome>& outcome);
+  void check_heir(Dvipa& dvipa);
+  void ask_back(Dvipa& dvipa);
+  void end_move(Dvipa& dvipa);
 
   facility::Facility& facility_;
   Executor& executor_;

@@ -16,7 +16,9 @@ void Ownership::suspect(const std::set<std::string>& dead) {
   for (auto& [address, dvipa] : dvipas_) {
     const bool alive = dvipa.state.owner && !dead_.contains(dvipa.state.owner->node);
     if (alive && dvipa.hear_after && executor_.now() >= *dvipa.hear_after) dvipa.hear_after.reset();
+    check_heir(dvipa);
     succeed(dvipa);
+    ask_back(dvipa);
   }
 }
 
@@ -24,6 +26,7 @@ void Ownership::suspect(const std::set<std::string>& dead) {
 void Ownership::new_owner_seen(Dvipa& dvipa) {
   const bool deposed = std::exchange(dvipa.stands_by, false);
   dvipa.hear_after.reset();
+  dvipa.ask_at = executor_.now() + options_.give_back_after;
   if (deposed || dead_.contains(dvipa.state.owner->node)) {
     dvipa.hear_after = executor_.now() + (deposed ? options_.stand_by : Duration());
   }
@@ -59,9 +62,20 @@ std::optional<Duration> Ownership::delay_of(const Dvipa& dvipa) const {
   if (!rank) return std::nullopt;
   const Duration behind = options_.lower_rank_delay * better_ones(dvipa, *rank);
   if (dvipa.state.owner) return behind;
+  if (const std::string* heir = heir_of(dvipa)) {
+    return *heir == self_->name ? Duration() : options_.heir_delay + behind;
+  }
   if (dvipa.stands_by) return options_.stand_by + behind;
   if (!dvipa.former && *rank != kRankDefines) return options_.orphan_delay + behind;
   return behind;
+}
+
+/// Of an address without an owner: whom the last one has named, if that one is there.
+const std::string* Ownership::heir_of(const Dvipa& dvipa) const {
+  if (!dvipa.former || dvipa.former->heir.empty()) return nullptr;
+  const std::string& heir = dvipa.former->heir;
+  const bool there = heir == self_->name || (dvipa.backups.contains(heir) && !dead_.contains(heir));
+  return there ? &heir : nullptr;
 }
 
 std::optional<std::uint8_t> Ownership::own_rank(IpAddress address) const {

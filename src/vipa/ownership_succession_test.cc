@@ -18,21 +18,7 @@ namespace {
 using testing::Contains;
 using testing::HasSubstr;
 
-const char* const kHigh = "VIPABACKUP 200 192.0.2.100";
-const char* const kLow = "VIPABACKUP 10 192.0.2.100";
-
-struct Succession : Cluster {
-  void suspect(const std::vector<Node*>& by, const std::set<std::string>& dead, Duration span) {
-    for (Duration t{}; t < span; t += 50ms) {
-      for (Node* node : by) node->ownership_->suspect(dead);
-      executor.run_for(50ms);
-    }
-  }
-  [[nodiscard]] std::string owner_by(const Node& node) const {
-    const auto state = node.ownership_->dvipa(kDvipa);
-    return state && state->owner ? state->owner->node : "nobody";
-  }
-};
+using Succession = SuspiciousCluster;
 
 TEST_F(Succession, BestLiveBackupTakesADeadOwnersPlace) {
   auto o = start("o", kOwns);

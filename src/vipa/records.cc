@@ -87,9 +87,14 @@ Result<MemberRecord> MemberRecord::from_json(const std::string& text) {
 std::string OwnerRecord::to_json() const {
   nlohmann::json list = nlohmann::json::array();
   for (const Distribute& d : distributes) list.push_back(to_json_value(d));
-  return nlohmann::json{{"node", node},        {"node_id", node_id.value()},
-                        {"distributes", list}, {"incarnation", incarnation},
-                        {"session", session},  {"as_backup", as_backup}}
+  return nlohmann::json{{"node", node},
+                        {"node_id", node_id.value()},
+                        {"distributes", list},
+                        {"incarnation", incarnation},
+                        {"session", session},
+                        {"as_backup", as_backup},
+                        {"movement", movement == Movement::kWhenIdle ? "whenidle" : "immediate"},
+                        {"heir", heir}}
       .dump();
 }
 
@@ -103,6 +108,8 @@ Result<OwnerRecord> OwnerRecord::from_json(IpAddress dvipa, const std::string& t
     out.incarnation = number<std::uint32_t>(json, "incarnation");
     out.session = number<std::uint32_t>(json, "session");
     out.as_backup = json.at("as_backup").get<bool>();
+    if (json.at("movement").get<std::string>() == "whenidle") out.movement = Movement::kWhenIdle;
+    out.heir = json.at("heir").get<std::string>();
     return out;
   } catch (const std::exception& e) {
     return fail(named("an owner's", e));
