@@ -21,7 +21,7 @@ constexpr std::size_t kUnsentMax = 4096;
 bool Worker::apply_commands() {
   const bool went_on = go_on();
   int applied = 0;
-  for (; applied < kCommandsPerTurn && std::holds_alternative<std::monostate>(unfinished_);) {
+  while (applied < kCommandsPerTurn && std::holds_alternative<std::monostate>(unfinished_)) {
     Command command;
     if (!commands_.pop(command)) break;
     applied += std::holds_alternative<OwnSa>(command) ? kOwnSaCounts : 1;
