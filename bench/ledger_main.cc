@@ -3,7 +3,7 @@
 // that the packet leaves, and what the target reports, from the datagram to the ledger.
 //   bench_ledger                     names: part/replay window/SAs
 //
-//   forward   a burst of 32: check() and forwarded(), each packet's slot asked for in a stage before, as
+//   forward   a burst of 32: check() and forwarded(), each packet's row asked for in a stage before, as
 //             distributor/inbound_stages.cc does
 //   commit    the datagrams that a target's ReplayCommits makes of the same packets: parsed, SA found, taken
 //   both      the two together: what a packet pays
@@ -38,6 +38,8 @@ constexpr std::size_t kPackets = 1024;  // of a turn
 constexpr Duration kApart = 1us;
 constexpr std::uint32_t kLedger = 8192;  // numbers: what a node gives its ledgers (node/worker_config.cc)
 
+constexpr std::size_t kGroups = std::size_t{1} << 20;  // of pending numbers, as distributor::InboundConfig has it
+
 /// As distributor::Inbound keeps it, in a cache line that the SA points to.
 struct alignas(64) State {
   ReplayLedger ledger;
@@ -49,7 +51,8 @@ class World {
   World(std::uint32_t sas, std::uint32_t window) : commits_(kTarget, 1, {.sas_max = sas}) {
     for (std::uint32_t i = 0; i < sas; ++i) {
       const SaId id(std::uint64_t{i} + 1);
-      states_[id] = std::make_unique<State>(State{.ledger = ReplayLedger(window, {.size = kLedger})});
+      states_[id] =
+          std::make_unique<State>(State{.ledger = ReplayLedger(window, {.size = kLedger, .memory = &memory_})});
       all_.push_back(states_[id].get());
       commits_.add_sa(id, {.dvipa = kDvipa, .epoch = kEpoch, .owner = kOwner, .window = window});
     }
@@ -116,10 +119,7 @@ class World {
       __builtin_prefetch(states[i]);
     }
     for (std::size_t i = 0; i < count; ++i) {
-      const SeqNo base = message.entry<wire::ReplayCommit>(i).base;
-      if (states[i] == nullptr) continue;
-      states[i]->ledger.prefetch(base);
-      states[i]->ledger.prefetch(SeqNo(base.value() + kLedger / 2));
+      if (states[i] != nullptr) states[i]->ledger.prefetch(message.entry<wire::ReplayCommit>(i).base);
     }
     for (std::size_t i = 0; i < count; ++i) {
       if (states[i] != nullptr)
@@ -133,6 +133,7 @@ class World {
     SeqNo number;
     State* state = nullptr;
   };
+  distributor::ReplayMemory memory_{kGroups};
   absl::flat_hash_map<SaId, std::unique_ptr<State>> states_;
   std::vector<State*> all_;
   sequence::ReplayCommits commits_;

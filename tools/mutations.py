@@ -5,7 +5,8 @@ from typing import NamedTuple
 
 SEQUENCER, LESSEE = "src/sequence/sequencer.cc", "src/sequence/lessee.cc"
 COMMITS = "src/sequence/replay_commits.cc"
-LEDGER, REPORT = "src/distributor/replay_ledger.cc", "src/distributor/replay_report.cc"
+LEDGER, LEDGER_H = "src/distributor/replay_ledger.cc", "src/distributor/replay_ledger.h"
+MEMORY, REPORT = "src/distributor/replay_memory.cc", "src/distributor/replay_report.cc"
 JOURNAL, RECOVERY = "src/distributor/replay_journal.cc", "src/distributor/replay_recovery.cc"
 TARGET = "src/target/inbound.cc"
 WORKER, TAKEOVER = "src/path/worker.cc", "src/path/worker_takeover.cc"
@@ -45,20 +46,26 @@ MUTATIONS = [
              "if (sa.leases[1].id != 0) return;", ("sim", "sequence")),
     Mutation("leases outlive their owner", LESSEE, "  sa.leases = {};\n", "", ("sequence", "sim")),
     # ---- replay: owner and target ----
-    Mutation("a forged number moves the window", LEDGER, "if (too_old(n) || far_ahead(n)) return;\n  Slot& s",
-             "if (too_old(n)) return;\n  move_to(n);\n  Slot& s", ("sim", "distributor")),
+    Mutation("a forged number moves the window", LEDGER_H, "if (too_old(n) || far_ahead(n)) return;\n",
+             "if (too_old(n)) return;\n  move_to(n);\n", ("sim", "distributor")),
     Mutation("pending is trusted elsewhere", LEDGER,
-             "return s.node == node && s.flow == flow ? Replay::kForward : Replay::kAuthenticateFirst;",
-             "return s.node == node || s.flow == flow ? Replay::kForward : Replay::kAuthenticateFirst;",
+             "same = copy.node[number & 7] == node && copy", "same = copy.node[number & 7] == node || copy",
              ("sim", "distributor")),
     Mutation("a moved flow has two chances", LEDGER,
-             "if (s.state == State::kPending && s.flow == flow) return Replay::kReplay;",
-             "if (s.state == State::kPending && s.flow == 0) return Replay::kReplay;\n  static_cast<void>(flow);",
+             ".flow[n & 7] == flow) return Replay::kReplay;",
+             ".flow[n & 7] == 0) return Replay::kReplay;\n  static_cast<void>(flow);",
              ("sim", "distributor")),
-    Mutation("rejected once frees two copies", LEDGER, "s.node == from && !s.again", "s.node == from",
+    Mutation("rejected once frees two copies", LEDGER, "mask & block.pending() & ~block.again()", "mask & block.pending()",
              ("distributor", "sim")),
-    Mutation("pending is forgotten at a death", LEDGER, "&& s.node == node) s.state = State::kSeen;",
-             "&& s.node == node) s.state = State::kFree;", ("sim", "distributor")),
+    Mutation("what was rejected is as new", LEDGER, "  block.again() |= freed;\n", "", ("distributor", "sim")),
+    Mutation("what has no room is forgotten", LEDGER_H, "    block.seen() |= bit;\n", "", ("distributor", "sim")),
+    Mutation("forwarded on trust without room", LEDGER_H,
+             "seat_.memory().room() ? Replay::kForward : Replay::kAuthenticateFirst", "Replay::kForward",
+             ("distributor", "sim")),
+    Mutation("a new number has the bits of an old one", LEDGER, "    block.seen() &= ~fresh;\n", "", ("distributor", "sim")),
+    Mutation("cleared before it leaves the window", LEDGER, "std::min(number | 63, end)", "(number | 63)",
+             ("distributor", "sim")),
+    Mutation("pending is forgotten at a death", MEMORY, "    block.seen() |= lost;\n", "", ("sim", "distributor")),
     Mutation("commit before the ICV", TARGET, "  if (request.authentic) {\n    // Two copies",
              "  if (request.authentic || request.drop) {\n    // Two copies", ("target",)),
     Mutation("two copies in one burst", TARGET,
@@ -70,8 +77,7 @@ MUTATIONS = [
     # ---- replay: takeover ----
     Mutation("a target reports its newest only", REPORT, "for (std::uint64_t n = report.floor.value() + 1; n <= newest",
              "for (std::uint64_t n = newest; n <= newest", ("sim", "distributor")),
-    Mutation("a snapshot ends at the top", LEDGER, "n <= top_ + behind(); ++n) {\n    if (slot(n).state == State::kSeen)",
-             "n <= top_; ++n) {\n    if (slot(n).state == State::kSeen)", ("distributor", "sim")),
+    Mutation("a snapshot ends at the top", LEDGER, "n <= clean_; ++n)", "n <= std::min(clean_, top_); ++n)", ("distributor", "sim")),
     Mutation("merge forgets a survivor", RECOVERY, "  merge(windows_, report.windows);\n",
              "  if (windows_.empty()) merge(windows_, report.windows);\n", ("sim", "distributor")),
     Mutation("the record is left out", RECOVERY, "WindowReport known = record->second;",

@@ -24,7 +24,8 @@ Owner::Owner(World& world, Host& host, Epoch epoch)
       sequencer_(host.id(), world.plan().sequencer),
       recovery_(world.written().witnesses()),
       journal_(epoch),
-      version_(world.written().witnesses_version()) {
+      version_(world.written().witnesses_version()),
+      memory_(world.plan().pending_groups) {
   members_[host.id()] = host.life();
 }
 
@@ -76,7 +77,7 @@ void Owner::take_over() {
       known->top = std::max(known->top, SeqNo(world_.plan().inbound_first - 1));
       world_.tell(host_.name(), "goes on with SA {} at {}, {} and older are seen", sa.value(), known->top.value(),
                   known->floor.value());
-      ledgers_.emplace(sa, ReplayLedger(world_.plan().our_window, {.size = world_.plan().ledger}, *known));
+      ledgers_.emplace(sa, ReplayLedger(world_.plan().our_window, ledger_config(), *known));
     } else if (sa == SaId()) {
       world_.replace(i);  // nothing to take over yet
     } else {
@@ -93,9 +94,13 @@ void Owner::close(std::uint32_t tunnel) {
   world_.replace(tunnel);
 }
 
+distributor::ReplayLedgerConfig Owner::ledger_config() {
+  return {.size = world_.plan().ledger, .memory = &memory_};
+}
+
 void Owner::add_inbound(std::uint32_t tunnel) {
   const SaId sa = world_.tunnels()[tunnel].inbound;
-  ledgers_.emplace(sa, ReplayLedger(world_.plan().our_window, {.size = world_.plan().ledger}));
+  ledgers_.emplace(sa, ReplayLedger(world_.plan().our_window, ledger_config()));
   journal_.added(sa);
   world_.judge().receives(sa, epoch_, true);
 }
@@ -200,7 +205,7 @@ void Owner::on_gone(NodeId node, std::uint32_t life) {
 void Owner::member_gone(NodeId node) {
   world_.tell(host_.name(), "host {} is gone", node.value());
   members_.erase(node);
-  for (auto& [sa, ledger] : ledgers_) ledger.node_died(node);
+  memory_.node_died(node);
   journal_.target_gone(node, snapshot());
   if (taken_over_ && journal_.keeper() == node) choose_keeper();
   for (auto& [flow, target] : connections_) {

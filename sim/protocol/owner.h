@@ -60,6 +60,7 @@ class Owner {
     return packet.tunnel * 1000 + packet.flow + 1;
   }
   void add_sequenced(SaId sa);
+  [[nodiscard]] distributor::ReplayLedgerConfig ledger_config();
   void authenticate(const EspPacket& packet, SeqNo number, distributor::ReplayLedger& ledger);
   void route(const EspPacket& packet, SeqNo number, distributor::ReplayLedger& ledger);
   void forward(const EspPacket& packet, SeqNo number, NodeId target, distributor::ReplayLedger& ledger);
@@ -86,6 +87,7 @@ class Owner {
   bool told_active_ = false;  // the judge
   bool storing_ = false;      // a write to the facility is under way
   std::uint64_t version_;     // of what the facility holds
+  distributor::ReplayMemory memory_;
   std::map<SaId, distributor::ReplayLedger> ledgers_;
   std::map<NodeId, std::uint32_t> members_;  // with their lives
   std::map<FlowKey, NodeId> connections_;

@@ -112,14 +112,15 @@ bool Plan::peaceful() const {
 std::string Plan::text() const {
   const auto ms = [](Duration d) { return d / 1ms; };
   return fmt::format(
-      "{} hosts, {} backups, {} tunnels, {} flows, windows {} and {}, ledger {}{}, {} ms; loss {}, doubled {}, "
+      "{} hosts, {} backups, {} tunnels, {} flows, windows {} and {}, ledger {}{}, room for {}, {} ms; loss {}, "
+      "doubled {}, "
       "late {}, "
       "preempted {}; every ms: target crash {}, owner crash {}, both {}, target pause {}, owner pause {}, jump {}, "
       "facility {}, false alarm {}, reassign {}, attack every {} us{}{}",
-      hosts, backups, tunnels, flows, peer_window, our_window, ledger, esn ? ", ESN" : "", ms(length), loss,
-      duplication, late, preemption, ms(target_crash), ms(owner_crash), ms(both_crash), ms(target_pause),
-      ms(owner_pause), ms(clock_jump), ms(facility_away), ms(false_alarm), ms(reassign), attack_every / 1us,
-      drift ? ", drift" : "", path_within_guard ? "" : ", paths beyond the guard");
+      hosts, backups, tunnels, flows, peer_window, our_window, ledger, esn ? ", ESN" : "", pending_groups,
+      ms(length), loss, duplication, late, preemption, ms(target_crash), ms(owner_crash), ms(both_crash),
+      ms(target_pause), ms(owner_pause), ms(clock_jump), ms(facility_away), ms(false_alarm), ms(reassign),
+      attack_every / 1us, drift ? ", drift" : "", path_within_guard ? "" : ", paths beyond the guard");
 }
 
 Plan plan_of(std::uint64_t seed) {
@@ -130,6 +131,7 @@ Plan plan_of(std::uint64_t seed) {
   draw_network(draw, plan);
   draw_faults(draw, plan);
   draw_timing(draw, plan);
+  plan.pending_groups = draw.one_of({4096u, 4096u, 6u});
   if (seed % 8 == 0) make_peaceful(plan);
   return plan;
 }

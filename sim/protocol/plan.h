@@ -24,7 +24,8 @@ struct Plan {
   std::uint32_t flows = 4;    // connections per tunnel
   std::uint32_t peer_window = 32;
   std::uint32_t our_window = 32;
-  std::uint32_t ledger = 256;  // numbers
+  std::uint32_t ledger = 256;           // numbers
+  std::uint32_t pending_groups = 4096;  // of all ledgers of an owner (distributor::ReplayMemory)
   bool esn = false;
   std::uint64_t outbound_first = 1;  // number of each SA
   std::uint64_t inbound_first = 1;

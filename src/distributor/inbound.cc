@@ -45,8 +45,11 @@ Inbound::Inbound(const InboundConfig& config, Parts parts)
       parts_(parts),
       connections_(config.connections, parts.hash_key, parts.flow_log),
       reassembler_(config.reassembler),
+      replay_memory_(config.pending_groups),
       forwarded_to_(std::size_t{1} << 16),
-      arena_(std::make_unique_for_overwrite<std::uint8_t[]>(kArena)) {}
+      arena_(std::make_unique_for_overwrite<std::uint8_t[]>(kArena)) {
+  config_.ledger.memory = &replay_memory_;
+}
 
 // ---- tables ----
 
@@ -69,11 +72,9 @@ void Inbound::give_state(ipsec::Sa& sa, const WindowReport* known) {
   auto& state = states_[sa.id()];
   if (state == nullptr) {  // else a repeated push: its ledger stays
     const std::uint32_t window = sa.replay_window();
-    const std::uint32_t behind = std::max(config_.ledger.size / 2, 2 * window);
     state =
         std::make_unique<SaState>(SaState{.ledger = known == nullptr ? ReplayLedger(window, config_.ledger)
                                                                      : ReplayLedger(window, config_.ledger, *known),
-                                          .window = behind,
                                           .local = sa.local(),
                                           .moved_to = {}});
   }
@@ -98,9 +99,7 @@ void Inbound::sa_moved(ipsec::Sa& sa) {
   sa_installed(sa);
 }
 
-void Inbound::node_died(NodeId node) {
-  for (auto& [id, state] : states_) state->ledger.node_died(node);
-}
+void Inbound::node_died(NodeId node) { replay_memory_.node_died(node); }
 
 void Inbound::commit(const wire::FastMessage& message) {
   const wire::FastHeader& header = message.header();
@@ -117,10 +116,7 @@ void Inbound::commit(const wire::FastMessage& message) {
     __builtin_prefetch(states[i]);
   }
   for (std::size_t i = 0; i < count; ++i) {
-    if (states[i] == nullptr) continue;
-    const SeqNo base = message.entry<wire::ReplayCommit>(i).base;
-    states[i]->ledger.prefetch(base);
-    states[i]->ledger.prefetch(SeqNo(base.value() + states[i]->window));  // numbers that come into the window
+    if (states[i] != nullptr) states[i]->ledger.prefetch(message.entry<wire::ReplayCommit>(i).base);
   }
   for (std::size_t i = 0; i < count; ++i) {
     if (states[i] == nullptr || states[i]->local != dvipa->address) continue;

@@ -67,7 +67,8 @@ struct Verdict {
 
 struct InboundConfig {
   ConnectionTableConfig connections = {};
-  ReplayLedgerConfig ledger = {};
+  ReplayLedgerConfig ledger = {};                     // `memory` is the Inbound's own
+  std::size_t pending_groups = std::size_t{1} << 20;  // of all ledgers (ReplayMemory): 64 bytes each, once used
   ReassemblerConfig reassembler = {};
   std::size_t age_per_tick = 256;  // connections looked at
 };
@@ -175,10 +176,10 @@ class Inbound {
   [[nodiscard]] std::uint64_t forwarded_to(NodeId node) const { return forwarded_to_[node.value()].value(); }
 
  private:
-  /// Of an inbound SA, which points to it (Sa::stage_state()). What a packet needs lies in the first cache line.
+  /// Of an inbound SA, which points to it (Sa::stage_state()). What a packet or a commit needs lies in the first
+  /// cache line.
   struct alignas(64) SaState {
     ReplayLedger ledger;
-    std::uint32_t window;  // numbers behind the newest: to infer the high half of a number
     IpAddress local;
     Endpoint moved_to;  // that was reported last
     Time moved_at{};
@@ -314,6 +315,7 @@ class Inbound {
   ConnectionTable connections_;
   TargetChoice choice_;
   Reassembler reassembler_;
+  ReplayMemory replay_memory_;
   // Look-up, and what no order matters to.
   absl::flat_hash_map<SaId, std::unique_ptr<SaState>> states_;
   absl::flat_hash_map<OutboundKey, SaId> outbound_;

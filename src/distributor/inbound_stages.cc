@@ -49,7 +49,7 @@ void Inbound::look_up() {
       continue;
     }
     item.seq = item.sa->esn()
-                   ? ipsec::infer_sequence(item.state->ledger.top(), item.state->window, item.sequence_low)
+                   ? ipsec::infer_sequence(item.state->ledger.top(), item.state->ledger.behind(), item.sequence_low)
                    : SeqNo(item.sequence_low);
     item.state->ledger.prefetch(item.seq);
     if (kept != i) items_[kept] = item;

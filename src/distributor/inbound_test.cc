@@ -158,6 +158,19 @@ TEST(Inbound, ForgedCopyDoesNotBlockTheGenuinePacket) {
   EXPECT_EQ(w.udp_one(changed(w.esp(ack(40000), 3), 1)).reason, Drop::kBadIcv);
 }
 
+// The owner does the work of the target then; and what it has passed on once, it knows.
+TEST(Inbound, AuthenticatesWhatItHasNoRoomToNote) {
+  World w({.config = {.connections = {.capacity = 64}, .pending_groups = 1}});
+  connected(w);  // pending
+  EXPECT_EQ(w.udp_one(changed(w.esp(ack(), 9), 1)).reason, Drop::kBadIcv);
+  EXPECT_EQ(w.udp_one(w.esp(ack(), 9)).target, kT1);
+  EXPECT_EQ(w.udp_one(w.esp(ack(), 9)).reason, Drop::kReplay);
+  EXPECT_EQ(w.inbound->counters().authenticated_first.value(), 2u);
+  w.commit(kT1, 1);
+  EXPECT_EQ(w.udp_one(w.esp(ack(), 10)).target, kT1);
+  EXPECT_EQ(w.inbound->counters().authenticated_first.value(), 2u);
+}
+
 // A forged number, however high, moves no window: what is genuine and near still passes unauthenticated.
 TEST(Inbound, ForgedNumbersMoveNothing) {
   World w;

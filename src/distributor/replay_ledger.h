@@ -23,15 +23,18 @@
 //
 // The window: `size` numbers, half of them behind the newest that is known to be genuine (top), half ahead of it.
 // Only a commit or the owner's own authentication moves it, so that a forged number moves nothing. The half behind
-// is at least twice the SA's replay window. Thread: one worker.
+// is at least twice the SA's replay window.
+//
+// What is pending has its place in a ReplayMemory that the ledgers of a worker share. When that is full, a number
+// that nobody has met is kAuthenticateFirst, and what is forwarded counts as seen, as the owner has authenticated
+// it: nothing that was forwarded is ever forgotten. Thread: one worker.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
-#include <memory>
 
 #include "base/strong.h"
+#include "distributor/replay_memory.h"
 #include "distributor/replay_report.h"
 #include "wire/fast.h"
 
@@ -41,12 +44,13 @@ enum class Replay : std::uint8_t {
   kForward,            // new, or pending at the same node in the same flow (whose own window judges it)
   kReplay,             // accepted before, or so long as nobody can tell otherwise
   kTooOld,             // behind the window
-  kAuthenticateFirst,  // pending elsewhere, or far ahead of the window: the owner verifies the ICV, then
-                       // authenticated()
+  kAuthenticateFirst,  // pending elsewhere, far ahead of the window, or there is no room to note what is pending:
+                       // the owner verifies the ICV, then authenticated()
 };
 
 struct ReplayLedgerConfig {
-  std::uint32_t size = 1024;  // numbers; made a power of two and at least 4 times the SA's replay window
+  std::uint32_t size = 1024;       // numbers; made a power of two, at least 64 and 4 times the SA's replay window
+  ReplayMemory* memory = nullptr;  // shared by ledgers, and outlives them; null: one of its own, with room for all
 };
 
 class ReplayLedger {
@@ -77,38 +81,61 @@ class ReplayLedger {
   /// pending is not in it: those who have it know, or node_died() has made it seen.
   [[nodiscard]] WindowReport report(SaId sa, std::uint32_t window) const;
 
-  /// Begins to load what check() will read.
-  void prefetch(SeqNo number) const { __builtin_prefetch(&slot(number.value()), 1); }
+  /// Begins to load what check(), forwarded() and commit() read.
+  void prefetch(SeqNo number) const { __builtin_prefetch(seat_.block(number.value() >> 6).row, 1); }
   /// The newest number that is known to be genuine; 0: none yet.
   [[nodiscard]] SeqNo top() const { return SeqNo(top_); }
+  /// Numbers of the window behind top(), and as many ahead of it.
+  [[nodiscard]] std::uint32_t behind() const { return static_cast<std::uint32_t>(seat_.size() / 2); }
 
  private:
-  enum class State : std::uint8_t { kFree, kPending, kSeen };
-  struct Slot {
-    std::uint32_t flow = 0;
-    NodeId node;
-    State state = State::kFree;
-    bool ever : 1 = false;   // was forwarded
-    bool again : 1 = false;  // was forwarded more than once: a report of "rejected" may speak of another copy
-  };
-  static_assert(sizeof(Slot) == 8);
+  using Block = ReplayMemory::Block;
+  using Group = ReplayMemory::Group;
 
-  [[nodiscard]] std::uint64_t size() const { return std::uint64_t{mask_} + 1; }
-  [[nodiscard]] std::uint64_t behind() const { return size() / 2; }
   [[nodiscard]] bool too_old(std::uint64_t number) const { return number <= floor_; }
   [[nodiscard]] bool far_ahead(std::uint64_t number) const { return number > top_ && number - top_ > behind(); }
-  [[nodiscard]] Slot& slot(std::uint64_t number) { return slots_[number & mask_]; }
-  [[nodiscard]] const Slot& slot(std::uint64_t number) const { return slots_[number & mask_]; }
+  /// Of a number that nobody has met, or that was rejected.
+  [[nodiscard]] Replay new_one() const {
+    return seat_.memory().room() ? Replay::kForward : Replay::kAuthenticateFirst;
+  }
+  [[nodiscard]] Replay check_copy(Block block, std::uint64_t number, NodeId node, std::uint32_t flow) const;
   void move_to(std::uint64_t top);
+  void clean_to(std::uint64_t number);
+  void see(std::uint64_t index, std::uint64_t mask);
+  void reject(std::uint64_t index, std::uint64_t mask, NodeId from);
 
-  struct Free {
-    void operator()(Slot* slots) const { std::free(slots); }
-  };
-  /// Zeroed, that is free, and given by the system when it is first used: most SAs of an owner are idle.
-  std::unique_ptr<Slot[], Free> slots_;
-  std::uint32_t mask_;
+  ReplayMemory::Seat seat_;
   std::uint64_t top_ = 0;
   std::uint64_t floor_ = 0;  // numbers up to this one are behind the window
+  /// Bits speak of the numbers up to this one, and in place of those above it of numbers a whole window older:
+  /// above it all is free. So what comes into the window need not be touched before it is used.
+  std::uint64_t clean_ = 0;
 };
+
+inline Replay ReplayLedger::check(SeqNo number, NodeId node, std::uint32_t flow) const {
+  const std::uint64_t n = number.value();
+  if (too_old(n)) return Replay::kTooOld;
+  if (n > clean_) return far_ahead(n) ? Replay::kAuthenticateFirst : new_one();
+  const Block block = seat_.block(n >> 6);
+  if (((block.seen() | block.pending()) >> (n & 63) & 1) == 0) return new_one();
+  return check_copy(block, n, node, flow);
+}
+
+inline void ReplayLedger::forwarded(SeqNo number, NodeId node, std::uint32_t flow) {
+  const std::uint64_t n = number.value();
+  if (too_old(n) || far_ahead(n)) return;
+  if (n > clean_) clean_to(n);
+  const Block block = seat_.block(n >> 6);
+  const std::uint64_t bit = std::uint64_t{1} << (n & 63);
+  if ((block.seen() & bit) != 0) return;
+  block.again() |= block.pending() & bit;
+  Group* group = seat_.memory().take(seat_, block, n);
+  if (group == nullptr) {  // the owner has authenticated it: see new_one()
+    block.seen() |= bit;
+    return;
+  }
+  group->node[n & 7] = node;
+  group->flow[n & 7] = flow;
+}
 
 }  // namespace testudo::distributor

@@ -6,7 +6,7 @@
 namespace testudo::node {
 namespace {
 
-constexpr std::uint32_t kLedgerSize = 8192;  // sequence numbers per SA, 8 bytes each
+constexpr std::uint32_t kLedgerSize = 8192;  // sequence numbers per SA
 
 }  // namespace
 
