@@ -34,10 +34,6 @@ bool same_effect(const xcf::v1::Filter& a, const xcf::v1::Filter& b) {
 
 Installation::Installation(IpAddress dvipa, Epoch epoch, Rng& rng) : dvipa_(dvipa), epoch_(epoch), rng_(rng) {}
 
-Installation::~Installation() {
-  for (auto& [node, member] : members_) begin_anew(member);
-}
-
 // ---- SAs ----
 
 bool Installation::spi_taken(Spi spi) const {
@@ -76,12 +72,9 @@ Result<SaId> Installation::add_sa(ipsec::SaParameters sa) {
   sa.id = id;
   if (sa.direction == ipsec::Direction::kInbound) forget_allocation(sa.spi);
   by_name_[name] = id;
-  xcf::v1::Install change = begin();
-  *change.add_sas() = sa_to_message(sa);
   by_tunnel_[sa.tunnel].insert(id);
-  sas_.emplace(id, std::move(sa));
-  queue(change);
-  scrub(change);
+  index_[id].sa = &sas_.emplace_hint(sas_.end(), id, std::move(sa))->second;
+  queue({.sas = {id}, .rest = {}});
   return id;
 }
 
@@ -116,8 +109,8 @@ Result<SaId> Installation::update_sa(SaName name, const SaPath& path) {
   sa.udp_encapsulation = path.udp_encapsulation;
   sa.local_port = path.udp_encapsulation ? local.port : std::uint16_t{4500};
   sa.remote_port = path.udp_encapsulation ? remote.port : std::uint16_t{4500};
-  xcf::v1::Install change = begin();
-  *change.add_update_sas() = update_to_message(sa);
+  Change change;
+  *change.rest.add_update_sas() = update_to_message(sa);
   queue(change);
   return id;
 }
@@ -129,6 +122,7 @@ void Installation::erase_sa(SaId id) {
   const auto tunnel = by_tunnel_.find(found->second.tunnel);
   tunnel->second.erase(id);
   if (tunnel->second.empty()) by_tunnel_.erase(tunnel);
+  index_.erase(id);
   sas_.erase(found);
   for (auto& [node, member] : members_) member.holds.erase(id);
 }
@@ -141,15 +135,15 @@ std::optional<SaId> Installation::delete_sa(SaName name) {
   }
   const SaId id = found->second;
   erase_sa(id);
-  xcf::v1::Install change = begin();
-  change.add_delete_sas(id.value());
+  Change change;
+  change.rest.add_delete_sas(id.value());
   queue(change);
   return id;
 }
 
 const ipsec::SaParameters* Installation::find(SaId id) const {
-  const auto found = sas_.find(id);
-  return found == sas_.end() ? nullptr : &found->second;
+  const auto found = index_.find(id);
+  return found == index_.end() ? nullptr : found->second.sa;
 }
 
 const ipsec::SaParameters* Installation::find(SaName name) const {
@@ -159,11 +153,11 @@ const ipsec::SaParameters* Installation::find(SaName name) const {
 
 std::vector<SaId> Installation::flush_sas(Origin origin) {
   std::vector<SaId> gone;
-  xcf::v1::Install change = begin();
+  Change change;
   for (const auto& [id, sa] : sas_) {
     if (origin == Origin::kDaemon && is_manual(sa.tunnel)) continue;
     gone.push_back(id);
-    change.add_delete_sas(id.value());
+    change.rest.add_delete_sas(id.value());
   }
   for (const SaId id : gone) erase_sa(id);
   allocated_.clear();
@@ -183,20 +177,20 @@ bool Installation::add_filter(const xcf::v1::Filter& filter, Origin origin) {
     use.orphaned = false;
     return false;
   }
-  xcf::v1::Install change = begin();
-  if (!stack.empty()) change.add_delete_filters(stack.back().filter.id());
+  Change change;
+  if (!stack.empty()) change.rest.add_delete_filters(stack.back().filter.id());
   xcf::v1::Filter numbered = filter;
   numbered.set_id(next_filter_++);
-  *change.add_filters() = numbered;
+  *change.rest.add_filters() = numbered;
   drop_orphans(stack, change);
   count_tunnel(numbered, 1);
   stack.push_back({.filter = std::move(numbered), .uses = 1, .owned = owned});
-  note_filters(change);
+  note_filters(change.rest);
   queue(change);
   return true;
 }
 
-void Installation::drop_orphans(Stack& stack, xcf::v1::Install& change) {
+void Installation::drop_orphans(Stack& stack, Change& change) {
   std::vector<std::string> tunnels;
   for (const FilterUse& use : stack) {
     if (!use.orphaned) continue;
@@ -210,7 +204,7 @@ void Installation::drop_orphans(Stack& stack, xcf::v1::Install& change) {
     const std::set<SaId> deleted = found->second;
     for (const SaId id : deleted) {
       erase_sa(id);
-      change.add_delete_sas(id.value());
+      change.rest.add_delete_sas(id.value());
       deleted_.push_back(id);
     }
   }
@@ -235,17 +229,17 @@ bool Installation::delete_filter(const xcf::v1::Filter& filter, Origin origin) {
   if (origin == Origin::kOperator) --count;
   if (--use->uses != 0) return false;
   const bool in_force = &*use == &stack.back();
-  xcf::v1::Install change = begin();
-  change.add_delete_filters(use->filter.id());
+  Change change;
+  change.rest.add_delete_filters(use->filter.id());
   count_tunnel(use->filter, -1);
   stack.erase(use);
   if (stack.empty()) {
     filters_.erase(found);
   } else {
-    *change.add_filters() = stack.back().filter;
+    *change.rest.add_filters() = stack.back().filter;
   }
   if (!in_force) return false;
-  note_filters(change);
+  note_filters(change.rest);
   queue(change);
   return true;
 }
@@ -264,22 +258,22 @@ std::vector<xcf::v1::Filter> Installation::filters() const {
 
 std::vector<std::uint64_t> Installation::flush_filters() {
   std::vector<std::uint64_t> gone;
-  xcf::v1::Install change = begin();
+  Change change;
   for (auto& [key, stack] : filters_) {
     const xcf::v1::Filter before = stack.back().filter;
     std::erase_if(stack, [](const FilterUse& use) { return use.owned == 0; });
     for (FilterUse& use : stack) use.uses = use.owned;
     if (!stack.empty() && stack.back().filter.id() == before.id()) continue;
     gone.push_back(before.id());
-    change.add_delete_filters(before.id());
-    if (!stack.empty()) *change.add_filters() = stack.back().filter;
+    change.rest.add_delete_filters(before.id());
+    if (!stack.empty()) *change.rest.add_filters() = stack.back().filter;
   }
   std::erase_if(filters_, [](const auto& entry) { return entry.second.empty(); });
   naming_.clear();
   for (const auto& [key, stack] : filters_) {
     for (const FilterUse& use : stack) count_tunnel(use.filter, 1);
   }
-  note_filters(change);
+  note_filters(change.rest);
   if (!gone.empty()) queue(change);
   return gone;
 }

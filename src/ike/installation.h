@@ -5,14 +5,15 @@
 //   Installation installation(dvipa, epoch, rng);
 //   installation.member_up("t1");                        // queues all there is, with replace_all
 //   SaId id = *installation.add_sa(std::move(sa));       // queues an Install to every member
-//   for (auto& [node, install] : installation.take_outgoing()) bus.send(node, …install…), scrub(install);
-//   installation.acknowledged("t1", ack);                // then take_outgoing() may have more
+//   while (const std::string* node = installation.next_outgoing(install)) bus.send(*node, …install…),
+//   scrub(install); installation.acknowledged("t1", ack);                // then next_outgoing() may have more
 //   installation.holders(id);                            // → {"t1"}
 //
 // The owner's own data plane is not a member here: the caller installs what add_sa() has returned.
 //
 // A member is sent a bounded number of Installs ahead of its acknowledgements, so that its link's queue holds them
-// whatever their number: what waits meanwhile is put together, and all there is comes in parts.
+// whatever their number: what waits meanwhile is put together, and all there is comes in parts. SAs wait by their
+// ids: keys are nowhere but in the SAs themselves, and in the one message that is about to leave.
 #pragma once
 
 #include <cstddef>
@@ -25,6 +26,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/container/flat_hash_map.h"
 #include "absl/container/flat_hash_set.h"
 #include "base/address.h"
 #include "base/result.h"
@@ -35,11 +37,6 @@
 #include "xcf/messages.pb.h"
 
 namespace testudo::ike {
-
-struct Outgoing {
-  std::string node;
-  xcf::v1::Install message;  // has keys: scrub() it after sending
-};
 
 /// Who wants a filter: the IKE daemon, or the operator by a file. The operator's stay whatever the daemon does.
 enum class Origin : std::uint8_t { kDaemon, kOperator };
@@ -55,7 +52,7 @@ class Installation {
   Installation(IpAddress dvipa, Epoch epoch, Rng& rng);
   Installation(const Installation&) = delete;
   Installation& operator=(const Installation&) = delete;
-  ~Installation();
+  ~Installation() = default;
 
   [[nodiscard]] IpAddress dvipa() const { return dvipa_; }
   [[nodiscard]] Epoch epoch() const { return epoch_; }
@@ -114,20 +111,24 @@ class Installation {
   /// An Install with the inbound SA, or with nothing when there is none: then the member drops what it holds. None
   /// for a message of another epoch or a node that is no member.
   std::optional<xcf::v1::Install> answer(const std::string& node, const xcf::v1::Pull& pull);
-  /// For each member in the order in which changes were made. Numbers of them may be one Install.
-  std::vector<Outgoing> take_outgoing();
+  /// Puts the next Install that may leave into `install`, and names its member: null when there is none. For each
+  /// member in the order in which changes were made; numbers of them may be one Install. What `install` held is
+  /// overwritten and its memory used again: with one message for all of them, nothing is allocated for each SA. It
+  /// has keys: scrub() it after sending. The name is good until the member goes.
+  const std::string* next_outgoing(xcf::v1::Install& install);
 
   /// Members that have acknowledged the SA: who can be given its traffic.
   [[nodiscard]] std::vector<std::string> holders(SaId id) const;
   [[nodiscard]] bool holds(const std::string& node, SaId id) const;
 
  private:
-  struct Sent {
-    std::vector<SaId> sas;
-    xcf::v1::Install rest;  // of what was sent
+  /// What an Install says, but for the SAs themselves.
+  struct Change {
+    std::vector<SaId> sas;  // that come; one that has gone meanwhile is left out
+    xcf::v1::Install rest;  // without SAs, DVIPA, epoch and number
   };
   struct Waiting {
-    xcf::v1::Install message;
+    Change change;
     std::size_t bytes = 0;  // about
     bool alone = false;     // nothing is added to it
   };
@@ -139,9 +140,9 @@ class Installation {
     std::vector<xcf::v1::Filter> filters;  // that are still to be sent, the last one first
   };
   struct Member {
-    absl::flat_hash_set<SaId> holds;               // look-up only: its order never matters
-    std::map<std::uint64_t, Sent> unacknowledged;  // by Install number
-    std::optional<Everything> everything;          // comes before what waits
+    absl::flat_hash_set<SaId> holds;                 // look-up only: its order never matters
+    std::map<std::uint64_t, Change> unacknowledged;  // by Install number
+    std::optional<Everything> everything;            // comes before what waits
     std::deque<Waiting> waiting;
   };
   struct FilterUse {
@@ -152,26 +153,33 @@ class Installation {
   };
   using Stack = std::vector<FilterUse>;  // of equal selectors; the last one is in force
 
-  [[nodiscard]] xcf::v1::Install begin() const;
-  void queue(const xcf::v1::Install& change);
-  void note_sent(Member& member, const xcf::v1::Install& message);
+  /// What is looked up of an SA for every member and Install.
+  struct Indexed {
+    const ipsec::SaParameters* sa = nullptr;  // in sas_
+    std::size_t holders = 0;                  // members
+  };
+
   // installation_members.cc
-  static bool added(Member& member, const xcf::v1::Install& change);
+  void queue(const Change& change);
+  static bool added(Member& member, const Change& change, std::size_t bytes);
   static void begin_anew(Member& member);
-  void send_what_may(const std::string& node, Member& member, std::vector<Outgoing>& out);
-  [[nodiscard]] xcf::v1::Install next_part(Member& member);
-  void send_apart(Member& member, const Sent& refused);
-  [[nodiscard]] bool held_by_all(SaId id) const;
+  bool next_change(Member& member, Change& change);
+  void fill(const Change& change, xcf::v1::Install& install);
+  void note_sent(Member& member, std::uint64_t number, Change change);
+  [[nodiscard]] std::size_t size_of(const Change& change) const;
+  [[nodiscard]] Change next_part(Member& member);
+  void send_apart(Member& member, const Change& refused);
   void forget_allocation(Spi spi);
   void erase_sa(SaId id);
   void note_filters(const xcf::v1::Install& change);
-  void drop_orphans(Stack& stack, xcf::v1::Install& change);
+  void drop_orphans(Stack& stack, Change& change);
   void count_tunnel(const xcf::v1::Filter& filter, int change);
 
   const IpAddress dvipa_;
   const Epoch epoch_;
   Rng& rng_;
   std::map<SaId, ipsec::SaParameters> sas_;
+  absl::flat_hash_map<SaId, Indexed> index_;  // of sas_; look-up only: its order never matters
   std::map<SaName, SaId> by_name_;
   std::deque<Spi> allocated_;             // oldest first
   std::map<std::string, Stack> filters_;  // by direction, priority and selectors; no stack is empty

@@ -26,57 +26,44 @@ bool fit_together(const xcf::v1::Install& first, const xcf::v1::Install& then) {
   });
 }
 
-/// All but the SAs.
-xcf::v1::Install rest_of(const xcf::v1::Install& message) {
-  xcf::v1::Install rest;
-  *rest.mutable_update_sas() = message.update_sas();
-  *rest.mutable_delete_sas() = message.delete_sas();
-  *rest.mutable_filters() = message.filters();
-  *rest.mutable_delete_filters() = message.delete_filters();
-  if (message.replace_all()) rest.set_replace_all(true);
-  return rest;
+/// About, on the wire: its keys, its tunnel's name, and all the rest, which is small or has a bound.
+std::size_t size_of(const ipsec::SaParameters& sa) {
+  constexpr std::size_t kRest = 96;
+  return kRest + sa.tunnel.size() + sa.key.size() + (sa.inner_esp ? sa.inner_esp->key.size() : 0);
 }
 
 }  // namespace
 
-xcf::v1::Install Installation::begin() const {
-  xcf::v1::Install install;
-  install.set_dvipa(dvipa_.to_bytes());
-  install.set_epoch(epoch_.value());
-  return install;
-}
-
-void Installation::note_sent(Member& member, const xcf::v1::Install& message) {
-  Sent sent{.sas = {}, .rest = rest_of(message)};
-  for (const xcf::v1::Sa& sa : message.sas()) sent.sas.emplace_back(sa.id());
-  if (member.unacknowledged.size() == kUnacknowledgedMax)
-    member.unacknowledged.erase(member.unacknowledged.begin());
-  member.unacknowledged.emplace(message.number(), std::move(sent));
-}
-
 // ---- what waits ----
 
+std::size_t Installation::size_of(const Change& change) const {
+  std::size_t bytes = change.rest.ByteSizeLong();
+  for (const SaId id : change.sas) bytes += ike::size_of(*index_.at(id).sa);
+  return bytes;
+}
+
 /// To the last Install that waits, if there is one that has to wait anyway and takes it.
-bool Installation::added(Member& member, const xcf::v1::Install& change) {
+bool Installation::added(Member& member, const Change& change, std::size_t bytes) {
   const bool waits = member.everything || member.unacknowledged.size() >= kAhead;
   if (!waits || member.waiting.empty()) return false;
   Waiting& last = member.waiting.back();
-  if (last.alone || last.bytes >= kInstallBytes || !fit_together(last.message, change)) return false;
-  last.message.MergeFrom(change);
-  last.bytes += change.ByteSizeLong();
+  if (last.alone || last.bytes >= kInstallBytes || !fit_together(last.change.rest, change.rest)) return false;
+  last.change.sas.insert(last.change.sas.end(), change.sas.begin(), change.sas.end());
+  last.change.rest.MergeFrom(change.rest);
+  last.bytes += bytes;
   return true;
 }
 
-void Installation::queue(const xcf::v1::Install& change) {
+void Installation::queue(const Change& change) {
+  const std::size_t bytes = size_of(change);
   for (auto& [node, member] : members_) {
-    if (added(member, change)) continue;
+    if (added(member, change, bytes)) continue;
     if (member.waiting.size() == kWaitingMax) begin_anew(member);
-    member.waiting.push_back({.message = change, .bytes = change.ByteSizeLong()});
+    member.waiting.push_back({.change = change, .bytes = bytes});
   }
 }
 
 void Installation::begin_anew(Member& member) {
-  for (Waiting& waiting : member.waiting) scrub(waiting.message);
   member.waiting.clear();
   member.everything = Everything{};
 }
@@ -89,44 +76,64 @@ void Installation::member_up(const std::string& node) {
 void Installation::member_down(const std::string& node) {
   const auto found = members_.find(node);
   if (found == members_.end()) return;
-  begin_anew(found->second);
+  for (const SaId id : found->second.holds) --index_.at(id).holders;
   members_.erase(found);
 }
 
 // ---- what leaves ----
 
-std::vector<Outgoing> Installation::take_outgoing() {
-  std::vector<Outgoing> out;
-  for (auto& [node, member] : members_) send_what_may(node, member, out);
-  return out;
+const std::string* Installation::next_outgoing(xcf::v1::Install& install) {
+  for (auto& [node, member] : members_) {
+    Change change;
+    if (!next_change(member, change)) continue;
+    fill(change, install);
+    note_sent(member, install.number(), std::move(change));
+    return &node;
+  }
+  return nullptr;
 }
 
-void Installation::send_what_may(const std::string& node, Member& member, std::vector<Outgoing>& out) {
-  while (member.unacknowledged.size() < kAhead && (member.everything || !member.waiting.empty())) {
-    xcf::v1::Install message;
-    if (member.everything) {
-      message = next_part(member);
-    } else {
-      message = std::move(member.waiting.front().message);
-      member.waiting.pop_front();
-    }
-    message.set_number(next_number_++);
-    note_sent(member, message);
-    out.push_back({node, std::move(message)});
+bool Installation::next_change(Member& member, Change& change) {
+  if (member.unacknowledged.size() >= kAhead) return false;
+  if (member.everything) {
+    change = next_part(member);
+    return true;
   }
+  if (member.waiting.empty()) return false;
+  change = std::move(member.waiting.front().change);
+  member.waiting.pop_front();
+  return true;
+}
+
+void Installation::fill(const Change& change, xcf::v1::Install& install) {
+  install.Clear();
+  install.MergeFrom(change.rest);
+  install.set_number(next_number_++);
+  install.set_dvipa(dvipa_.to_bytes());
+  install.set_epoch(epoch_.value());
+  for (const SaId id : change.sas) {
+    if (const ipsec::SaParameters* sa = find(id)) sa_to_message(*sa, *install.add_sas());
+  }
+}
+
+void Installation::note_sent(Member& member, std::uint64_t number, Change change) {
+  if (member.unacknowledged.size() == kUnacknowledgedMax)
+    member.unacknowledged.erase(member.unacknowledged.begin());
+  change.rest.clear_replace_begins();  // what is sent again is no beginning
+  member.unacknowledged.emplace(number, std::move(change));
 }
 
 /// An SA that comes or goes meanwhile is in a later part, or in none, and in what waits as well: twice does no
 /// harm.
-xcf::v1::Install Installation::next_part(Member& member) {
+Installation::Change Installation::next_part(Member& member) {
   Everything& rest = *member.everything;
-  xcf::v1::Install part = begin();
-  part.set_replace_begins(!std::exchange(rest.begun, true));
+  Change part;
+  part.rest.set_replace_begins(!std::exchange(rest.begun, true));
   std::size_t bytes = 0;
   for (auto sa = sas_.upper_bound(rest.last_sa); sa != sas_.end(); ++sa) {
     if (bytes >= kInstallBytes) return part;
-    *part.add_sas() = sa_to_message(sa->second);
-    bytes += part.sas(part.sas_size() - 1).ByteSizeLong();
+    part.sas.push_back(sa->first);
+    bytes += ike::size_of(sa->second);
     rest.last_sa = sa->first;
   }
   if (!std::exchange(rest.filters_taken, true)) {
@@ -136,9 +143,9 @@ xcf::v1::Install Installation::next_part(Member& member) {
   for (; !rest.filters.empty(); rest.filters.pop_back()) {
     if (bytes >= kInstallBytes) return part;
     bytes += rest.filters.back().ByteSizeLong();
-    *part.add_filters() = std::move(rest.filters.back());
+    *part.rest.add_filters() = std::move(rest.filters.back());
   }
-  part.set_replace_all(true);
+  part.rest.set_replace_all(true);
   member.everything.reset();
   return part;
 }
@@ -156,51 +163,39 @@ std::optional<std::string> Installation::acknowledged(const std::string& node, c
     return ack.refused();
   }
   for (const SaId id : sent.mapped().sas) {
-    if (!sas_.contains(id)) continue;  // deleted meanwhile
-    if (member->second.holds.insert(id).second && held_by_all(id)) complete_.push_back(id);
+    const auto indexed = index_.find(id);
+    if (indexed == index_.end() || !member->second.holds.insert(id).second) continue;  // deleted, or known
+    if (++indexed->second.holders == members_.size()) complete_.push_back(id);
   }
   return std::nullopt;
 }
 
 /// One SA that a member does not take must not keep from it what was in the same Install.
-void Installation::send_apart(Member& member, const Sent& refused) {
+void Installation::send_apart(Member& member, const Change& refused) {
   const bool more = refused.rest.ByteSizeLong() != 0;
   if (refused.sas.size() + (more ? 1 : 0) < 2) return;
-  const auto wait = [&member](xcf::v1::Install message) {
-    member.waiting.push_back({.message = std::move(message), .alone = true});
-  };
   for (const SaId id : refused.sas) {
-    const auto sa = sas_.find(id);
-    if (sa == sas_.end()) continue;
-    xcf::v1::Install one = begin();
-    *one.add_sas() = sa_to_message(sa->second);
-    wait(std::move(one));
+    if (find(id) != nullptr) member.waiting.push_back({.change = {.sas = {id}, .rest = {}}, .alone = true});
   }
-  if (!more) return;
-  xcf::v1::Install rest = begin();
-  rest.MergeFrom(refused.rest);
-  wait(std::move(rest));
+  if (more) member.waiting.push_back({.change = {.sas = {}, .rest = refused.rest}, .alone = true});
 }
 
 std::optional<xcf::v1::Install> Installation::answer(const std::string& node, const xcf::v1::Pull& pull) {
   const auto member = members_.find(node);
   if (member == members_.end() || pull.epoch() != epoch_.value() || xcf::address_of(pull.dvipa()) != dvipa_)
     return std::nullopt;
-  xcf::v1::Install install = begin();
-  install.set_number(next_number_++);
   const ipsec::SaParameters* sa = nullptr;  // an inbound SPI names one SA, whatever the protocol: allocate_spi()
   for (const auto protocol : {ipsec::Protocol::kEsp, ipsec::Protocol::kAh}) {
     if (sa == nullptr) sa = find(SaName{Spi(pull.spi()), dvipa_, protocol});
   }
   // Behind a NAT the peer may have another address by now.
   const bool same = sa != nullptr && (sa->udp_encapsulation || sa->remote == xcf::address_of(pull.remote()));
-  if (same) *install.add_sas() = sa_to_message(*sa);
-  note_sent(member->second, install);
+  Change change;
+  if (same) change.sas.push_back(sa->id);
+  xcf::v1::Install install;
+  fill(change, install);
+  note_sent(member->second, install.number(), std::move(change));
   return install;
-}
-
-bool Installation::held_by_all(SaId id) const {
-  return std::ranges::all_of(members_, [id](const auto& entry) { return entry.second.holds.contains(id); });
 }
 
 bool Installation::holds(const std::string& node, SaId id) const {

@@ -22,7 +22,7 @@ TEST_F(InstallationTest, AnSaReachesEveryMemberAndIsHeldOnceAcknowledged) {
   ASSERT_TRUE(id);
   EXPECT_EQ(id->value() >> 32, 9U);  // low half of the epoch
   EXPECT_THAT(installation_.holders(*id), IsEmpty());
-  auto out = installation_.take_outgoing();
+  auto out = take_outgoing(installation_);
   ASSERT_EQ(out.size(), 2U);
   EXPECT_EQ(out[0].node, "t1");
   EXPECT_EQ(out[0].message.epoch(), kEpoch.value());
@@ -36,7 +36,7 @@ TEST_F(InstallationTest, AcksThatMeanNothingAreIgnored) {
   installation_.member_up("t1");
   deliver();
   const auto id = installation_.add_sa(inbound(1000));
-  const auto out = installation_.take_outgoing();
+  const auto out = take_outgoing(installation_);
   xcf::v1::Ack stale = ack_of(out[0].message);
   stale.set_epoch(8);
   installation_.acknowledged("t1", stale);
@@ -51,11 +51,11 @@ TEST_F(InstallationTest, AnAckAfterTheDeleteMakesNoHolder) {
   installation_.member_up("t1");
   deliver();
   const auto id = installation_.add_sa(inbound(1000));
-  const auto added = installation_.take_outgoing();
+  const auto added = take_outgoing(installation_);
   EXPECT_EQ(installation_.delete_sa({Spi(1000), kDvipa}), *id);
   installation_.acknowledged("t1", ack_of(added[0].message));
   EXPECT_THAT(installation_.holders(*id), IsEmpty());
-  const auto deleted = installation_.take_outgoing();
+  const auto deleted = take_outgoing(installation_);
   ASSERT_EQ(deleted.size(), 1U);
   EXPECT_THAT(deleted[0].message.delete_sas(), ElementsAre(id->value()));
 }
@@ -71,7 +71,7 @@ TEST_F(InstallationTest, AReconnectedMemberGetsAllAndHoldsNothingUntilItAcknowle
   installation_.member_down("t1");
   EXPECT_FALSE(installation_.holds("t1", in));
   installation_.member_up("t1");
-  const auto all = installation_.take_outgoing();
+  const auto all = take_outgoing(installation_);
   ASSERT_EQ(all.size(), 1U);
   EXPECT_TRUE(all[0].message.replace_all());
   EXPECT_EQ(all[0].message.sas_size(), 2);
@@ -85,7 +85,7 @@ TEST_F(InstallationTest, WhatWasQueuedForAMemberGoesWithIt) {
   installation_.member_up("t1");
   ASSERT_TRUE(installation_.add_sa(inbound(1000)));
   installation_.member_down("t1");
-  EXPECT_THAT(installation_.take_outgoing(), IsEmpty());
+  EXPECT_THAT(take_outgoing(installation_), IsEmpty());
 }
 
 // A link's queue is bounded, and so is what a member has to acknowledge.
@@ -94,15 +94,15 @@ TEST_F(InstallationTest, WhatWaitsForAcknowledgementsIsPutTogether) {
   deliver();
   for (std::uint32_t spi = 1000; spi < 1100; ++spi) ASSERT_TRUE(installation_.add_sa(inbound(spi)));
   installation_.delete_sa({Spi(1099), kDvipa});
-  const auto first = installation_.take_outgoing();
+  const auto first = take_outgoing(installation_);
   ASSERT_EQ(first.size(), 16U);
   for (std::uint32_t spi = 1100; spi < 1200; ++spi) ASSERT_TRUE(installation_.add_sa(inbound(spi)));
-  EXPECT_THAT(installation_.take_outgoing(), IsEmpty());
+  EXPECT_THAT(take_outgoing(installation_), IsEmpty());
   for (const auto& out : first) {
     members_["t1"].apply(out.message);
     installation_.acknowledged("t1", ack_of(out.message));
   }
-  const auto then = installation_.take_outgoing();
+  const auto then = take_outgoing(installation_);
   EXPECT_EQ(then.size(), 16U);
   EXPECT_EQ(then[0].message.sas_size(), 1);  // there was room when it was added
   for (const auto& out : then) {
@@ -113,6 +113,47 @@ TEST_F(InstallationTest, WhatWaitsForAcknowledgementsIsPutTogether) {
   EXPECT_EQ(members_["t1"].sas.size(), 199U);
 }
 
+// It waits by its id: what is sent is what it is by then, and nothing of one that is gone.
+TEST_F(InstallationTest, AnSaThatWaitsIsSentAsItIsByThen) {
+  installation_.member_up("t1");
+  deliver();
+  for (std::uint32_t spi = 1000; spi < 1016; ++spi) ASSERT_TRUE(installation_.add_sa(inbound(spi)));
+  const auto first = take_outgoing(installation_);
+  const SaId gone = *installation_.add_sa(inbound(2000));
+  const SaId moved = *installation_.add_sa(inbound(2001));
+  ASSERT_TRUE(installation_.update_sa({Spi(2001), kDvipa}, {{kOtherPeer, 6000}, {kDvipa, 4500}, true}));
+  EXPECT_EQ(installation_.delete_sa({Spi(2000), kDvipa}), gone);
+  for (const auto& out : first) installation_.acknowledged("t1", ack_of(out.message));
+  const auto then = take_outgoing(installation_);
+  ASSERT_EQ(then.size(), 1U);
+  ASSERT_EQ(then[0].message.sas_size(), 1);
+  EXPECT_EQ(then[0].message.sas(0).id(), moved.value());
+  EXPECT_EQ(then[0].message.sas(0).remote_port(), 6000U);
+  EXPECT_THAT(then[0].message.delete_sas(), ElementsAre(gone.value()));
+}
+
+TEST_F(InstallationTest, NothingIsLeftInAMessageThatIsUsedAgain) {
+  installation_.member_up("t1");
+  ipsec::SaParameters over_esp = inbound(1000);
+  over_esp.inner_esp = ipsec::InnerEsp{.spi = Spi(3000), .suite = {}, .key = Secret(20)};
+  over_esp.limits.hard_seconds = 9;
+  ASSERT_TRUE(installation_.add_sa(over_esp));
+  installation_.add_filter(filter("clients{1}"));
+  xcf::v1::Install install;
+  ASSERT_NE(installation_.next_outgoing(install), nullptr);
+  ASSERT_TRUE(install.replace_all() && install.sas(0).has_inner_esp());
+  scrub(install);
+  EXPECT_EQ(install.sas(0).key(), "");
+  ASSERT_TRUE(installation_.add_sa(inbound(1001)));
+  ASSERT_NE(installation_.next_outgoing(install), nullptr);
+  ASSERT_EQ(install.sas_size(), 1);
+  EXPECT_EQ(install.sas(0).SerializeAsString(),
+            sa_to_message(*installation_.find(SaName{Spi(1001), kDvipa})).SerializeAsString());
+  EXPECT_FALSE(install.replace_all() || install.replace_begins());
+  EXPECT_EQ(install.filters_size(), 0);
+  EXPECT_EQ(installation_.next_outgoing(install), nullptr);
+}
+
 TEST_F(InstallationTest, EverythingComesInPartsThatFitTheLink) {
   constexpr std::uint32_t kSas = 14'000;
   for (std::uint32_t spi = 1000; spi < 1000 + kSas; ++spi) ASSERT_TRUE(installation_.add_sa(inbound(spi)));
@@ -120,7 +161,7 @@ TEST_F(InstallationTest, EverythingComesInPartsThatFitTheLink) {
   members_["t1"].sas[7] = 7;  // of an SA that was deleted while the link was down
   members_["t1"].filters[99] = "gone";
   installation_.member_up("t1");
-  const auto first = installation_.take_outgoing();
+  const auto first = take_outgoing(installation_);
   ASSERT_EQ(first.size(), 16U);
   EXPECT_TRUE(first[0].message.replace_begins());
   EXPECT_FALSE(first[15].message.replace_all());
@@ -146,10 +187,10 @@ TEST_F(InstallationTest, OneSaThatIsRefusedKeepsNoOtherOut) {
   const SaId bad = *installation_.add_sa(inbound(1001));
   installation_.add_filter(filter("clients{1}"));
   installation_.member_up("t1");
-  const auto all = installation_.take_outgoing();
+  const auto all = take_outgoing(installation_);
   ASSERT_EQ(all.size(), 1U);
   EXPECT_TRUE(installation_.acknowledged("t1", ack_of(all[0].message, "unknown suite")));
-  const auto apart = installation_.take_outgoing();
+  const auto apart = take_outgoing(installation_);
   ASSERT_EQ(apart.size(), 3U);
   for (const auto& out : apart) {
     const bool refused = out.message.sas_size() > 0 && out.message.sas(0).id() == bad.value();
@@ -159,7 +200,7 @@ TEST_F(InstallationTest, OneSaThatIsRefusedKeepsNoOtherOut) {
   EXPECT_TRUE(installation_.holds("t1", good));
   EXPECT_FALSE(installation_.holds("t1", bad));
   EXPECT_THAT(members_["t1"].filters, testing::SizeIs(1));
-  EXPECT_THAT(installation_.take_outgoing(), IsEmpty());
+  EXPECT_THAT(take_outgoing(installation_), IsEmpty());
 }
 
 // A filter that goes and comes back cannot be put together with itself. So much of it takes no memory.
@@ -173,7 +214,7 @@ TEST_F(InstallationTest, WhoFallsFarBehindGetsEverythingAnew) {
     installation_.add_filter(deny);
     installation_.delete_filter(deny);
   }
-  auto out = installation_.take_outgoing();
+  auto out = take_outgoing(installation_);
   EXPECT_EQ(out.size(), 16U);
   std::size_t installs = 0;
   bool anew = false;
@@ -184,7 +225,7 @@ TEST_F(InstallationTest, WhoFallsFarBehindGetsEverythingAnew) {
       installation_.acknowledged("t1", ack_of(one.message));
     }
     installs += out.size();
-    out = installation_.take_outgoing();
+    out = take_outgoing(installation_);
   }
   EXPECT_TRUE(anew);
   EXPECT_LT(installs, 4200U);
@@ -236,7 +277,7 @@ TEST(Installation, SlowMembersAgreeInTheEnd) {
     std::map<std::string, Member> members;
     std::map<std::string, std::deque<xcf::v1::Install>> under_way;
     const auto carry = [&](std::uint64_t some) {
-      for (Outgoing& out : installation.take_outgoing()) under_way[out.node].push_back(std::move(out.message));
+      for (Outgoing& out : take_outgoing(installation)) under_way[out.node].push_back(std::move(out.message));
       for (auto& [node, messages] : under_way) {
         for (std::uint64_t n = some; n > 0 && !messages.empty(); --n) {
           members[node].apply(messages.front());

@@ -65,7 +65,7 @@ TEST_F(InstallationTest, UpdateKeepsTheIdAndFollowsThePeer) {
   EXPECT_EQ(installation_.find(id)->remote_port, 6000);
   EXPECT_EQ(installation_.find(SaName{Spi(2000), kPeer}), nullptr);
   EXPECT_NE(installation_.find(SaName{Spi(2000), kOtherPeer}), nullptr);
-  const auto out = installation_.take_outgoing();
+  const auto out = take_outgoing(installation_);
   EXPECT_EQ(out.at(0).message.sas_size(), 0);  // no key travels again
   EXPECT_EQ(out.at(0).message.update_sas(0).id(), id.value());
   EXPECT_EQ(out.at(0).message.update_sas(0).remote(), kOtherPeer.to_bytes());
@@ -112,7 +112,7 @@ TEST_F(InstallationTest, AWaitingFilterGoesUnseen) {
   installation_.add_filter(filter("clients{2}"));
   deliver();
   EXPECT_FALSE(installation_.delete_filter(filter("clients{1}")));
-  EXPECT_THAT(installation_.take_outgoing(), IsEmpty());
+  EXPECT_THAT(take_outgoing(installation_), IsEmpty());
 }
 
 TEST_F(InstallationTest, WhatACrashedDaemonLeftGoesWhenItsPeerHasNegotiatedAnew) {
@@ -149,7 +149,7 @@ TEST_F(InstallationTest, FlushEmptiesEveryMember) {
   EXPECT_THAT(members_["t1"].sas, IsEmpty());
   EXPECT_THAT(members_["t1"].filters, IsEmpty());
   EXPECT_THAT(installation_.flush_sas(), IsEmpty());
-  EXPECT_THAT(installation_.take_outgoing(), IsEmpty());
+  EXPECT_THAT(take_outgoing(installation_), IsEmpty());
 }
 
 // charon flushes when it starts and when it ends: what the operator has loaded is not charon's.
@@ -223,7 +223,7 @@ RC_GTEST_PROP(Installation, MembersThatHaveAppliedEverythingAgreeWithTheOwner, (
       default:
         installation.daemon_restarted();
     }
-    for (const Outgoing& out : installation.take_outgoing()) {
+    for (const Outgoing& out : take_outgoing(installation)) {
       RC_ASSERT(up.contains(out.node));
       members[out.node].apply(out.message);
       installation.acknowledged(out.node, ack_of(out.message));

@@ -10,6 +10,7 @@
 #include <set>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "ike/installation.h"
 #include "ike/sa_message.h"
@@ -88,10 +89,23 @@ struct Member {
   }
 };
 
+struct Outgoing {
+  std::string node;
+  xcf::v1::Install message;
+};
+
+/// All that may leave now.
+inline std::vector<Outgoing> take_outgoing(Installation& installation) {
+  std::vector<Outgoing> all;
+  xcf::v1::Install install;
+  while (const std::string* node = installation.next_outgoing(install)) all.push_back({*node, install});
+  return all;
+}
+
 class InstallationTest : public testing::Test {
  protected:
   void deliver() {
-    for (const Outgoing& out : installation_.take_outgoing()) {
+    for (const Outgoing& out : take_outgoing(installation_)) {
       ASSERT_TRUE(check_install(out.message)) << check_install(out.message).error().message;
       members_[out.node].apply(out.message);
       EXPECT_FALSE(installation_.acknowledged(out.node, ack_of(out.message)));

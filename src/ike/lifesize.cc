@@ -71,7 +71,7 @@ void Lifesize::add(SaId id, const ipsec::LifesizeLimits& limits, std::uint32_t l
   forget_impossible(entry.limits.soft_packets, limits.hard_packets);
   forget_impossible(entry.limits.soft_seconds, limits.hard_seconds);
   entry.report = report_threshold(entry.limits, level);
-  entries_[id] = entry;
+  entries_[id] = std::move(entry);
 }
 
 void Lifesize::remove(SaId id) { entries_.erase(id); }
@@ -83,9 +83,9 @@ Share Lifesize::share(SaId id, std::uint32_t host) {
 }
 
 Lifesize::Account& Lifesize::account_of(SaId id, Entry& entry, std::uint32_t host) {
-  const auto [found, fresh] = entry.hosts.try_emplace(host);
-  Account& account = found->second;
-  if (!fresh) return account;
+  const auto found = std::ranges::find(entry.hosts, host, &std::pair<std::uint32_t, Account>::first);
+  if (found != entry.hosts.end()) return found->second;
+  Account& account = entry.hosts.emplace_back(host, Account()).second;
   for (const Kind& kind : kKinds) {
     const std::uint64_t left = entry.limits.*kind.hard - entry.given.*kind.amount;
     const std::uint64_t first = std::max(entry.report.*kind.amount, kind.chunk);
@@ -187,6 +187,7 @@ std::vector<Lifesize::Due> Lifesize::due(Time now) {
       list.push_back({id, Expiry::kSoft, !soft_used});
     }
   }
+  std::ranges::sort(list, {}, &Due::id);
   return list;
 }
 

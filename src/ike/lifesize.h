@@ -17,11 +17,11 @@
 #pragma once
 
 #include <cstdint>
-#include <map>
 #include <optional>
 #include <utility>
 #include <vector>
 
+#include "absl/container/flat_hash_map.h"
 #include "base/strong.h"
 #include "base/time.h"
 #include "ike/ike_daemon.h"
@@ -96,9 +96,9 @@ class Lifesize {
     std::uint32_t level = 0;
     Used report;
     Time installed;
-    Used sum;    // of what the hosts have used
-    Used given;  // of what they may use
-    std::map<std::uint32_t, Account> hosts;
+    Used sum;                                              // of what the hosts have used
+    Used given;                                            // of what they may use
+    std::vector<std::pair<std::uint32_t, Account>> hosts;  // few
     std::optional<Time> last_use;
     bool run_out = false;  // nothing is left to give
     bool used_up = false;  // and a host needs more
@@ -110,7 +110,7 @@ class Lifesize {
   bool extend(SaId id, Entry& entry, Account& account, bool refused);
   void note_given(SaId id, Entry& entry);
 
-  std::map<SaId, Entry> entries_;
+  absl::flat_hash_map<SaId, Entry> entries_;
   std::vector<SaId> run_out_;
 };
 

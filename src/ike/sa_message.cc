@@ -117,8 +117,7 @@ Result<void> check_sa(const xcf::v1::Sa& m) {
 
 }  // namespace
 
-xcf::v1::Sa sa_to_message(const ipsec::SaParameters& sa) {
-  xcf::v1::Sa m;
+void sa_to_message(const ipsec::SaParameters& sa, xcf::v1::Sa& m) {
   m.set_id(sa.id.value());
   m.set_outbound(sa.direction == ipsec::Direction::kOutbound);
   m.set_spi(sa.spi.value());
@@ -143,6 +142,11 @@ xcf::v1::Sa sa_to_message(const ipsec::SaParameters& sa) {
     m.mutable_inner_esp()->set_suite(crypto::suite_number(sa.inner_esp->suite));
     m.mutable_inner_esp()->set_key(sa.inner_esp->key.bytes().data(), sa.inner_esp->key.size());
   }
+}
+
+xcf::v1::Sa sa_to_message(const ipsec::SaParameters& sa) {
+  xcf::v1::Sa m;
+  sa_to_message(sa, m);
   return m;
 }
 

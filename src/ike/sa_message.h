@@ -17,6 +17,8 @@ namespace testudo::ike {
 [[nodiscard]] xcf::v1::Share share_to_message(const Share& share);
 [[nodiscard]] Share share_from_message(const xcf::v1::Share& message);
 
+/// Into a message that is empty; what memory it has from earlier use it keeps.
+void sa_to_message(const ipsec::SaParameters& sa, xcf::v1::Sa& message);
 [[nodiscard]] xcf::v1::Sa sa_to_message(const ipsec::SaParameters& sa);
 Result<ipsec::SaParameters> sa_from_message(const xcf::v1::Sa& message);
 

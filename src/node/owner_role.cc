@@ -120,12 +120,11 @@ void OwnerRole::refresh_members(IpAddress dvipa, Owned& owned) {
 }
 
 void OwnerRole::flush_outgoing(Owned& owned) {
-  for (ike::Outgoing& outgoing : owned.installation->take_outgoing()) {
-    xcf::v1::Envelope envelope;
-    envelope.mutable_install()->Swap(&outgoing.message);
-    add_shares(outgoing.node, *envelope.mutable_install());
-    parts_.bus.send(outgoing.node, envelope);  // if the link breaks, link_up() repeats everything
-    ike::scrub(*envelope.mutable_install());
+  xcf::v1::Install& install = *outgoing_.mutable_install();
+  while (const std::string* node = owned.installation->next_outgoing(install)) {
+    add_shares(*node, install);
+    parts_.bus.send(*node, outgoing_);  // if the link breaks, link_up() repeats everything
+    ike::scrub(install);
   }
 }
 

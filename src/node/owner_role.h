@@ -150,7 +150,8 @@ class OwnerRole final : public ike::IkeEvents {
   ike::Lifesize lifesize_;
   ike::ReportThresholds thresholds_;
   InstallTimes install_times_;
-  std::string charon_;  // its own description; empty: away
+  xcf::v1::Envelope outgoing_;  // an Install without keys: its memory is used again and again
+  std::string charon_;          // its own description; empty: away
   std::vector<std::string> mismatches_;
 };
 

@@ -106,7 +106,7 @@ std::string ShadowRole::why_refused(const xcf::v1::Hello& from, const xcf::v1::I
   return valid ? "" : valid.error().message;
 }
 
-void ShadowRole::install(const xcf::v1::Hello& from, xcf::v1::Install install) {
+void ShadowRole::install(const xcf::v1::Hello& from, const xcf::v1::Install& install) {
   xcf::v1::Envelope envelope;
   xcf::v1::Ack& ack = *envelope.mutable_ack();
   ack.set_number(install.number());
@@ -119,7 +119,6 @@ void ShadowRole::install(const xcf::v1::Hello& from, xcf::v1::Install install) {
     }
   }
   if (!ack.refused().empty()) parts_.log.warning("refused SAs or filters from {}: {}", from.node(), ack.refused());
-  ike::scrub(install);
   parts_.bus.send(from.node(), envelope);
 }
 

@@ -45,7 +45,8 @@ class ShadowRole {
   /// The coupling facility has seen this epoch: claims under older ones are refused, also by a node that has just
   /// started and has met no owner yet.
   void epoch_seen(IpAddress dvipa, Epoch epoch);
-  void install(const xcf::v1::Hello& from, xcf::v1::Install install);
+  /// The keys in it are the bus's to zero.
+  void install(const xcf::v1::Hello& from, const xcf::v1::Install& install);
   void refused(const std::string& node, const xcf::v1::Refused& refused);
   /// More of the lifesize of SAs (spec D2, E4).
   void granted(const xcf::v1::Hello& from, const xcf::v1::LifesizeGrant& grant);

@@ -28,6 +28,7 @@ struct BusEvents {
   /// The link to `hello.node()` is up: its certificate, cluster and version have been checked.
   std::function<void(const v1::Hello& hello)> up;
   std::function<void(const std::string& node, const std::string& reason)> down;
+  /// Keys in `message` are zeroed when it returns.
   std::function<void(const std::string& node, const v1::Envelope& message)> received;
   /// A peer was turned away: wrong certificate, name, cluster or version. One clear sentence for the log.
   std::function<void(const std::string& who, const std::string& reason)> refused;

@@ -24,7 +24,7 @@ void zero_and_free(void* memory, std::size_t size) {
 grpc::ByteBuffer serialize(const v1::Envelope& message) {
   const std::size_t size = message.ByteSizeLong();
   auto* bytes = new std::uint8_t[size + 1];  // never empty
-  CHECK(message.SerializeToArray(bytes, static_cast<int>(size)));
+  CHECK(message.SerializeWithCachedSizesToArray(bytes) == bytes + size);
   const grpc::Slice slice(bytes, size, zero_and_free);
   return {&slice, 1};
 }
