@@ -133,12 +133,12 @@ TEST_F(InstallationTest, AnSaThatWaitsIsSentAsItIsByThen) {
 }
 
 TEST_F(InstallationTest, NothingIsLeftInAMessageThatIsUsedAgain) {
-  installation_.member_up("t1");
   ipsec::SaParameters over_esp = inbound(1000);
   over_esp.inner_esp = ipsec::InnerEsp{.spi = Spi(3000), .suite = {}, .key = Secret(20)};
   over_esp.limits.hard_seconds = 9;
   ASSERT_TRUE(installation_.add_sa(over_esp));
   installation_.add_filter(filter("clients{1}"));
+  installation_.member_up("t1");
   xcf::v1::Install install;
   ASSERT_NE(installation_.next_outgoing(install), nullptr);
   ASSERT_TRUE(install.replace_all() && install.sas(0).has_inner_esp());

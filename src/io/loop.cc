@@ -14,11 +14,13 @@ Result<std::unique_ptr<Loop>> Loop::create() {
 }
 
 void Loop::post(Task task) {
+  bool first = false;
   {
     const std::lock_guard lock(posted_mutex_);
+    first = posted_.empty();
     posted_.push_back(std::move(task));
   }
-  poller_->wake();
+  if (first) poller_->wake();  // else who came first has woken the loop, which takes all of them
 }
 
 Executor::Timer Loop::run_after(Duration delay, Task task) {

@@ -53,6 +53,20 @@ TEST_F(LoopTest, PostedTasksRunInOrderAlsoFromAnotherThread) {
   EXPECT_EQ(log, "abcde");
 }
 
+// Only the first of several tasks wakes the loop: none may be left behind by that.
+TEST_F(LoopTest, NoTaskWaitsForever) {
+  constexpr int kTasks = 20'000;
+  int done = 0;
+  std::thread other([&] {
+    for (int i = 0; i < kTasks; ++i) loop->post([&] { ++done; });
+  });
+  for (int rounds = 0; done < kTasks && rounds < kTasks + 1; ++rounds) loop->run_once(10s);
+  other.join();
+  EXPECT_EQ(done, kTasks);
+  loop->post([&] { loop->post([&] { loop->stop(); }); });
+  loop->run();
+}
+
 TEST_F(LoopTest, CallbackMayUnwatchItselfAndOthers) {
   int a[2], b[2];
   ASSERT_EQ(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, a), 0);

@@ -2,6 +2,7 @@
 #include "node/daemon.h"
 
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
@@ -23,6 +24,11 @@
 
 namespace testudo::node {
 namespace {
+
+// Of all threads, for those that are made later inherit it: a new SA passes five of them on its way to a target and
+// back, and members that are not heard in time are taken for dead. Above what else the host does, below the
+// workers.
+constexpr int kControlNice = -5;
 
 /// SIGINT and SIGTERM as something to wait for. Blocked before any thread is made, so that none is interrupted.
 Result<io::Descriptor> stop_signals() {
@@ -153,6 +159,7 @@ void Daemon::stop(int with_status) {
 int run_daemon(const NodeConfig& config) {
   // No core dump and no ptrace by others: key material passes through more than locked memory (spec B6).
   prctl(PR_SET_DUMPABLE, 0);
+  static_cast<void>(setpriority(PRIO_PROCESS, 0, kControlNice));  // without the right to, it runs as it is
   Daemon daemon(config);
   if (auto built = daemon.build(); !built) {
     daemon.log->error("{}", built.error().message);

@@ -104,11 +104,11 @@ Result<SaId> OwnerRole::install_sa(ipsec::SaParameters sa, SeqNo first) {
     remove_sa(*id);
     return tl::unexpected(local.error());
   }
+  flush_outgoing(**owned);  // before the line is written: every member waits for it
   parts_.log.info("SA {:#010x} of {} installed: {}, {} {}, {}, peer {}", installed.spi.value(), installed.tunnel,
                   installed.direction == ipsec::Direction::kInbound ? "inbound" : "outbound",
                   protocol_name(installed), installed.mode == ipsec::Mode::kTransport ? "transport" : "tunnel",
                   suite_name(installed), peer_of(installed));
-  flush_outgoing(**owned);
   return *id;
 }
 

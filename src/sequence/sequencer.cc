@@ -21,14 +21,6 @@ constexpr std::size_t kEntriesMax = (wire::kFastDatagramMax - wire::kFastHeaderS
 
 }  // namespace
 
-Sequencer::Requester* Sequencer::Sa::first_waiting() {
-  Requester* first = nullptr;
-  for (Requester& r : known()) {
-    if (r.want != 0 && (first == nullptr || r.turn < first->turn)) first = &r;
-  }
-  return first;
-}
-
 void Sequencer::Sa::forget_silent(std::uint32_t heard_least) {
   for (Requester& r : known()) {
     if (r.want == 0 || static_cast<std::int32_t>(r.heard - heard_least) >= 0) continue;
@@ -80,7 +72,7 @@ void Sequencer::take_room_back(Sa& sa, Time now) {
   const auto known = sa.known();
   const std::size_t kept = std::min(known.size(), kFew);
   const auto end = known.begin() + static_cast<std::ptrdiff_t>(kept);
-  std::ranges::partial_sort(known, end, std::ranges::greater{}, &Requester::turn);
+  std::ranges::partial_sort(known, end, std::ranges::greater{}, [](const Requester& r) { return r.turn; });
   std::copy(known.begin(), end, sa.few_requesters.begin());
   sa.requesters_count = static_cast<std::uint8_t>(kept);
   free_rooms_.push_back(std::exchange(sa.room, nullptr));
@@ -242,7 +234,7 @@ void Sequencer::on_request(Sa& sa, const Lessee& lessee, const wire::LeaseReques
   }
   requester->id = request.id;
   requester->seen = now;
-  if (requester->want == 0) requester->turn = ++sa.turns;  // who already waits keeps the place
+  if (requester->want == 0) requester->turn = ++sa.turns & kTurnMask;  // who already waits keeps the place
   requester->want = request.want;
   choose_mode(sa, lessee, now);
   serve_soon(sa);
@@ -261,6 +253,7 @@ void Sequencer::on_return(Sa& sa, const Lessee& lessee, std::uint64_t id, SeqNo 
   for (Lease& lease : sa.live()) {
     if (lease.holder != lessee || lease.id != id || lease.returned) continue;
     if (lease.offered) learn(sa, lease, last);
+    note_held(sa, lease, now);
     lease.returned = true;
     lease.ends = std::min(lease.ends, now + config_.skew_guard);
     serve_soon(sa);
@@ -287,18 +280,18 @@ void Sequencer::serve(Sa& sa, Time now, wire::FastOutbox& out) {
   sa.forget_ended(now);
   if (now >= sa.stop) sa.ceiling = SeqNo(sa.next.value() - 1);
   sa.forget_silent(milliseconds(now - config_.request_life));
-  Requester* requester = sa.first_waiting();
+  Requester* requester = sa.next_waiting();
   while (requester != nullptr) {
     if (sa.next > sa.limit) {
       send_exhausted(sa, *requester, out);
       requester->want = 0;
     } else if (const std::uint64_t count = grantable(sa, *requester);
                count != 0 && has_place(sa, sa.leases_count)) {
-      grant(sa, *sa.first_waiting(), count, now, out);  // it may have moved to the SA's new room
+      grant(sa, *sa.next_waiting(), count, now, out);  // it may have moved to the SA's new room
     } else {
       break;
     }
-    requester = sa.first_waiting();
+    requester = sa.next_waiting();
   }
   if (requester != nullptr && sa.next <= sa.ceiling) recall_blocking(sa, now, out);
   take_room_back(sa, now);
@@ -306,7 +299,7 @@ void Sequencer::serve(Sa& sa, Time now, wire::FastOutbox& out) {
   set_timer(sa, now);
 }
 
-/// How many numbers who waits longest gets now; 0: must wait.
+/// How many numbers who is served next gets now; 0: must wait.
 std::uint64_t Sequencer::grantable(const Sa& sa, const Requester& requester) const {
   const std::uint64_t reserved = sa.ceiling.value() + 1 - sa.next.value();
   return std::min(reserved, sa.shared ? grantable_shared(sa, requester) : grantable_exclusive(sa, requester));

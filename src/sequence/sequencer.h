@@ -59,7 +59,7 @@ struct SequencerConfig {
   Duration request_life = 50ms;         // a request that is not repeated for so long is void: who asked is gone
   Duration ceiling_retry = 1s;          // repetition of NeedCeiling
   std::uint32_t shared_margin = 1;      // numbers of the peer's window that are not used: it may count one less
-  std::uint32_t shared_parts = 4;       // into which the span is divided at most, however many wait
+  std::uint32_t shared_parts = 3;       // into which the span is divided at most, however many wait
   bool offers = false;                  // numbers unasked, to who will answer
   std::uint16_t offer_most = 8;         // numbers in an offer
   Duration offer_memory = 50ms;         // offers only to who has asked within this time: they count from then
@@ -148,6 +148,7 @@ class Sequencer {
   static constexpr std::size_t kLesseesMax = 32;  // per SA, remembered
   static constexpr std::size_t kFew = 4;          // of either, beyond which an SA needs Room
   static constexpr std::uint8_t kInclined = 8;
+  static constexpr std::uint64_t kTurnMask = (std::uint64_t{1} << 48) - 1;  // of the requests of one SA
 
   struct Lessee {
     NodeId node;
@@ -177,7 +178,8 @@ class Sequencer {
     std::uint8_t inclination : 4 = kInclined;  // of so many times that one is expected, how often to offer them
     std::uint8_t credit : 4 = 0;               // an offer is due at kInclined
     std::uint32_t heard = 0;                   // when it last asked, in milliseconds
-    std::uint64_t turn = 0;                    // order of arrival; who waits longest is first
+    std::uint64_t turn : 48 = 0;               // order of arrival
+    std::uint64_t held_us : 16 = 0;            // how long its last lease was out
   };
   /// Of an SA that more than a few targets use at the same time.
   struct Room {
@@ -203,6 +205,8 @@ class Sequencer {
     Time last_request = Time::min();
     Time last_change = Time::min();  // when a request came from another one than the request before
     std::uint64_t turns = 0;
+    std::uint64_t sweep_end : 48 = 0;  // the last turn that is served in this sweep (sequencer_order.cc)
+    std::uint64_t sweep_falls : 1 = 0;
     Room* room = nullptr;  // instead of the arrays below
     bool used = false;
     bool supplied = false;
@@ -221,7 +225,8 @@ class Sequencer {
       return {room != nullptr ? room->requesters.data() : few_requesters.data(), requesters_count};
     }
     [[nodiscard]] std::span<const Requester> known() const { return const_cast<Sa*>(this)->known(); }
-    [[nodiscard]] Requester* first_waiting();
+    /// Who is served next.
+    [[nodiscard]] Requester* next_waiting();
     /// Nobody waits any more whose request is older.
     void forget_silent(std::uint32_t heard_least);
     [[nodiscard]] std::uint32_t waiting() const;
@@ -243,6 +248,7 @@ class Sequencer {
   void on_request(Sa& sa, const Lessee& lessee, const wire::LeaseRequest& request, Time now, wire::FastOutbox& out);
   void on_repetition(const Sa& sa, const Requester& requester, wire::FastOutbox& out) const;
   void on_return(Sa& sa, const Lessee& lessee, std::uint64_t id, SeqNo last, Time now);
+  void note_held(Sa& sa, const Lease& lease, Time now) const;
   void learn(Sa& sa, const Lease& offer, SeqNo last) const;
   [[nodiscard]] static Requester* target_of(Sa& sa, NodeId node);
   [[nodiscard]] bool offer_due(const Sa& sa, Requester& requester, Time now) const;
