@@ -127,7 +127,7 @@ struct Acquired {
   IpAddress dvipa;
   Epoch epoch;
   /// Nothing: no owner was known. May be this node itself, which had lost its session.
-  std::optional<Former> former;
+  std::optional<Former> former = {};
   /// The former owner has named this node its heir. It was about to hand over in order, but may have died before.
   bool planned = false;
   Time since;  // when the address was found without an owner, or its owner dead; else when it was claimed
@@ -165,7 +165,7 @@ class Ownership {
     Duration lower_rank_delay = std::chrono::milliseconds(300);  // for each better one that could take over
     Duration stand_by = std::chrono::seconds(2);                 // of a node that was deposed
     Duration orphan_delay = std::chrono::seconds(12);            // more than the session's TTL
-    Failsafe::Options failsafe;
+    Failsafe::Options failsafe = {};
     Duration heir_delay = std::chrono::seconds(2);       // of others than the heir
     Duration give_back_after = std::chrono::seconds(2);  // of a backup's takeover or this node's start; then each
   };
