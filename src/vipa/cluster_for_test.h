@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <set>
@@ -54,7 +55,7 @@ class VirtualExecutor final : public Executor {
 class Node {
  public:
   Node(facility::MemoryStore& store, Executor& executor, const std::string& name,
-       const std::string& statements = "")
+       const std::string& statements = "", std::function<void(const Acquired&)> renewed = {})
       : name_(name), facility_(store.connect(executor, name)) {
     Membership::Options member;
     member.cluster = "c1";
@@ -83,6 +84,15 @@ class Node {
                 },
             .changed = [](const DvipaState&) {},
             .note = [this](const std::string& line) { notes_.push_back(line); },
+            .renewed = std::move(renewed),
+            .ask =
+                [this](const std::string& to, const Ask& ask) {
+                  if (send_ask_) send_ask_(to, ask);
+                },
+            .promise =
+                [this](const std::string& to, const Promise& promise) {
+                  if (send_promise_) send_promise_(to, promise);
+                },
             .move_ready = [this](IpAddress, const std::string& to) { log_.push_back("ready to move to " + to); },
             .move_failed = [this](IpAddress, const std::string& why) { log_.push_back("move failed: " + why); },
             .move_wanted = [this](IpAddress,
@@ -103,6 +113,8 @@ class Node {
   }
 
   std::string name_;
+  std::function<void(const std::string&, const Ask&)> send_ask_;
+  std::function<void(const std::string&, const Promise&)> send_promise_;
   std::unique_ptr<facility::Facility> facility_;
   std::unique_ptr<Ownership> ownership_;
   std::unique_ptr<Membership> membership_;
@@ -118,8 +130,9 @@ inline const char* const kOwns =
 struct Cluster : testing::Test {
   VirtualExecutor executor;
   facility::MemoryStore store{executor, {.latency = 1ms}};
-  std::unique_ptr<Node> start(const std::string& name, const std::string& statements = "") {
-    auto node = std::make_unique<Node>(store, executor, name, statements);
+  std::unique_ptr<Node> start(const std::string& name, const std::string& statements = "",
+                              std::function<void(const Acquired&)> renewed = {}) {
+    auto node = std::make_unique<Node>(store, executor, name, statements, std::move(renewed));
     executor.run_for(100ms);
     return node;
   }

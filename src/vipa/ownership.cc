@@ -22,6 +22,7 @@ Ownership::Ownership(Facility& facility, Executor& executor, Options options, Ow
       options_(std::move(options)),
       events_(std::move(events)),
       prefix_(key_prefix(options_.cluster)),
+      failsafe_(options_.failsafe),
       generation_(std::make_shared<std::uint32_t>(0)) {
   for (const Define& d : options_.definition.defines) entry_of(d.address).state.role = Role::kBackup;
   for (const Backup& b : options_.definition.backups) entry_of(b.address).state.role = Role::kBackup;
@@ -48,6 +49,9 @@ void Ownership::start(const Identity& self) {
 
 void Ownership::watch_all() {
   watching_ = true;
+  facility_.on_reachable([this, alive = std::weak_ptr(generation_)](bool now) {
+    if (alive.lock()) reachable(now);
+  });
   const auto watch = [this](const std::string& what, void (Ownership::*on_event)(const Event&)) {
     facility_.watch(prefix_ + what, [this, on_event, alive = std::weak_ptr(generation_)](const Event& event) {
       if (alive.lock()) (this->*on_event)(event);
@@ -61,7 +65,8 @@ void Ownership::session_lost() {
   ++*generation_;
   self_.reset();
   for (auto& [address, dvipa] : dvipas_) {
-    if (dvipa.claim == Claim::kHeld) lose(dvipa, "the session with the coupling facility is lost");
+    if (dvipa.claim == Claim::kHeld) go_on_or_lose(dvipa);
+    dvipa.claim_unknown = dvipa.claim_unknown || dvipa.claim == Claim::kUnderWay || dvipa.removing;
     dvipa.claim = Claim::kIdle;
     dvipa.removing = false;
   }
@@ -108,7 +113,7 @@ bool Ownership::is_mine(const OwnerRecord& record) const {
 }
 
 Role Ownership::role_of(const Dvipa& dvipa) const {
-  if (dvipa.claim == Claim::kHeld) return Role::kOwner;
+  if (dvipa.claim == Claim::kHeld || dvipa.on_promise) return Role::kOwner;
   return own_rank(dvipa.state.address) ? Role::kBackup : Role::kNone;
 }
 
@@ -145,6 +150,7 @@ void Ownership::claim_answered(IpAddress address, const Result<CasOutcome>& outc
   Dvipa& dvipa = entry_of(address);
   if (dvipa.claim != Claim::kUnderWay) return;  // the watch was faster, and told all there is to know
   dvipa.claim = Claim::kIdle;
+  dvipa.claim_unknown = !outcome;
   if (!outcome) {
     events_.note(fmt::format("taking {}: {}; trying again", address.to_string(), outcome.error().message));
     dvipa.retry_at = executor_.now() + options_.retry;
@@ -158,6 +164,10 @@ void Ownership::claim_answered(IpAddress address, const Result<CasOutcome>& outc
   on_owner_put(dvipa, *outcome->current);
   // The watch may have told of its deletion before this older answer came: then nothing will tell again.
   if (dvipa.claim == Claim::kIdle && outcome->current->created <= dvipa.last_deleted) return succeed(dvipa);
+  if (dvipa.on_promise) {
+    dvipa.retry_at = executor_.now() + options_.retry;  // the old session's key is still there
+    return succeed(dvipa);
+  }
   if (dvipa.claim == Claim::kIdle) {
     events_.note(fmt::format("{} is owned by another node: waiting until it is given up", address.to_string()));
   }
@@ -175,12 +185,9 @@ Acquired Ownership::acquired(const Dvipa& dvipa) const {
 }
 
 void Ownership::hold(Dvipa& dvipa, OwnerRecord record, Revision created, Revision modified) {
-  if (dvipa.state.owner) forget_owner(dvipa);
-  dvipa.claim = Claim::kHeld;
-  dvipa.state.role = Role::kOwner;
-  dvipa.state.owner = std::move(record);
-  dvipa.state.epoch = Epoch(created.value());
-  dvipa.modified = modified;
+  if (dvipa.on_promise && events_.renewed) return renew(dvipa, std::move(record), created, modified);
+  if (dvipa.on_promise) lose(dvipa, "its epoch ends: a new one begins");
+  take(dvipa, std::move(record), created, modified);
   const Acquired news = acquired(dvipa);
   dvipa.stands_by = false;
   succeed(dvipa);  // nothing more to be done
@@ -188,10 +195,22 @@ void Ownership::hold(Dvipa& dvipa, OwnerRecord record, Revision created, Revisio
   changed(dvipa);
 }
 
+void Ownership::take(Dvipa& dvipa, OwnerRecord record, Revision created, Revision modified) {
+  if (dvipa.state.owner) forget_owner(dvipa);
+  dvipa.claim_unknown = false;
+  dvipa.claim = Claim::kHeld;
+  dvipa.state.role = Role::kOwner;
+  dvipa.state.owner = std::move(record);
+  dvipa.state.epoch = Epoch(created.value());
+  dvipa.modified = modified;
+}
+
 void Ownership::lose(Dvipa& dvipa, const std::string& reason) {
   dvipa.wants_back = dvipa.move != Move::kHandingOver;
   end_move(dvipa);
+  end_promise(dvipa);
   forget_owner(dvipa);
+  dvipa.claim_unknown = dvipa.claim == Claim::kUnderWay;
   dvipa.claim = Claim::kIdle;
   dvipa.state.role = role_of(dvipa);
   dvipa.stands_by = true;
@@ -218,7 +237,8 @@ void Ownership::on_owner_put(Dvipa& dvipa, const Entry& entry) {
   Result<OwnerRecord> record = OwnerRecord::from_json(dvipa.state.address, entry.value);
   if (!record) return events_.note(fmt::format("{} cannot be read: {}", entry.key, record.error().message));
   const bool same = dvipa.state.owner && epoch == dvipa.state.epoch;
-  if (dvipa.claim == Claim::kHeld && !same) lose(dvipa, fmt::format("node {} owns it now", record->node));
+  const bool deposed = dvipa.claim == Claim::kHeld || (dvipa.on_promise && !is_mine(*record));
+  if (deposed && !same) lose(dvipa, fmt::format("node {} owns it now", record->node));
   if (is_mine(*record) && dvipa.claim != Claim::kHeld) {
     return hold(dvipa, std::move(*record), entry.created, entry.modified);
   }
@@ -236,60 +256,11 @@ void Ownership::on_owner_gone(Dvipa& dvipa, Revision at) {
   if (dvipa.claim == Claim::kHeld) {
     lose(dvipa,
          dvipa.move == Move::kHandingOver ? "moved to " + dvipa.heir : "its key in the coupling facility is gone");
-  } else if (dvipa.state.owner) {
+  } else if (dvipa.state.owner && !dvipa.on_promise) {
     forget_owner(dvipa);
     changed(dvipa);
   }
   succeed(dvipa);
-}
-
-void Ownership::list_as_backup(IpAddress address, std::uint8_t rank) {
-  CompareAndSet request;
-  request.key = fmt::format("{}backup/{}/{}", prefix_, address.to_string(), self_->name);
-  request.value = BackupRecord{self_->name, self_->id, rank, self_->incarnation, self_->session}.to_json();
-  request.with_session = true;
-  const std::string value = request.value;
-  facility_.compare_and_set(
-      std::move(request), answer([this, address, rank, value](const Result<CasOutcome>& outcome) {
-        // Not done, and ours: an earlier answer got lost. Not done, and of an earlier session: it will vanish with
-        // that.
-        if (outcome && (outcome->done || (outcome->current && outcome->current->value == value))) return;
-        if (!outcome)
-          events_.note(fmt::format("listing as backup of {}: {}", address.to_string(), outcome.error().message));
-        later([this, address, rank] { list_as_backup(address, rank); });
-      }));
-}
-
-void Ownership::on_backup_event(const Event& event) {
-  const std::string_view rest = std::string_view(event.entry.key).substr(prefix_.size() + 7);
-  const std::size_t slash = rest.find('/');
-  const auto address = IpAddress::parse(rest.substr(0, slash));
-  if (!address || slash == std::string_view::npos) {
-    return events_.note(fmt::format("{} names no backup: ignored", event.entry.key));
-  }
-  Dvipa& dvipa = entry_of(*address);
-  const std::string name(rest.substr(slash + 1));
-  if (event.deleted) {
-    dvipa.backups.erase(name);
-  } else if (Result<BackupRecord> record = BackupRecord::from_json(event.entry.value);
-             record && record->node == name) {
-    dvipa.backups[name] = std::move(*record);
-  } else {
-    return events_.note(fmt::format("{} cannot be read: ignored", event.entry.key));
-  }
-  changed(dvipa);
-  check_heir(dvipa);
-  succeed(dvipa);
-}
-
-void Ownership::changed(Dvipa& dvipa) {
-  dvipa.state.backups.clear();
-  for (const auto& [name, record] : dvipa.backups) {
-    if (!dvipa.state.owner || name != dvipa.state.owner->node) dvipa.state.backups.push_back(record);
-  }
-  std::stable_sort(dvipa.state.backups.begin(), dvipa.state.backups.end(),
-                   [](const BackupRecord& a, const BackupRecord& b) { return a.rank > b.rank; });
-  events_.changed(dvipa.state);
 }
 
 Ownership::Dvipa& Ownership::entry_of(IpAddress address) {

@@ -42,6 +42,16 @@
 // Give-back: a node that defines the address, and finds that a backup has it, asks (event move_wanted) for it,
 // until it has it: after its start, and after it was deposed or has lost its session. Not after it was moved away
 // as planned, for as long as it runs. The owner's movement_of() says whether to move it at once.
+//
+// Facility away (failsafe.h): while it does not answer, an owner asks its backups each second (event ask) not to
+// take over (event promise, at the backup). When its session ends and all of them have promised, it goes on to own
+// under its epoch, for as long as they do; the facility does not know it then, and refuses its fenced writes. A
+// backup promises only if it knows no newer owner, has not seen the owner's key vanish and has no claim of its own
+// under way. It takes nothing over before its promises have run out, whatever the failure detector says. The key of
+// the old session vanishes as the facility comes back; the owner, a member again, creates it anew: its epoch is a
+// new one, though it has owned the address all the time (event renewed). If somebody else was first it has lost. An
+// owner that has no backup stops with its session: nobody could say that he will not start meanwhile. A node that
+// starts during such a time has promised nothing and may become the owner; its epoch then is the newer one.
 #pragma once
 
 #include <cstdint>
@@ -58,6 +68,7 @@
 #include "base/strong.h"
 #include "facility/facility.h"
 #include "vipa/definition.h"
+#include "vipa/failsafe.h"
 #include "vipa/membership.h"
 
 namespace testudo::vipa {
@@ -116,7 +127,7 @@ struct Acquired {
   IpAddress dvipa;
   Epoch epoch;
   /// Nothing: no owner was known. May be this node itself, which had lost its session.
-  std::optional<Former> former;
+  std::optional<Former> former = {};
   /// The former owner has named this node its heir. It was about to hand over in order, but may have died before.
   bool planned = false;
   Time since;  // when the address was found without an owner, or its owner dead; else when it was claimed
@@ -130,6 +141,12 @@ struct OwnershipEvents {
   std::function<void(const DvipaState&)> changed;
   /// One line for the log.
   std::function<void(const std::string& line)> note;
+  /// This node has gone on to own while the facility was away, and has a new epoch: `former` is itself, with the
+  /// old one. Not set: lost and became_owner run instead.
+  std::function<void(const Acquired&)> renewed = {};
+  /// To be sent to another member, whose Ownership::asked() and promised() take it.
+  std::function<void(const std::string& to, const Ask&)> ask = [](const std::string&, const Ask&) {};
+  std::function<void(const std::string& to, const Promise&)> promise = [](const std::string&, const Promise&) {};
   /// The facility knows the heir: the data plane may stop, and then hand_over().
   std::function<void(IpAddress dvipa, const std::string& to)> move_ready = [](IpAddress, const std::string&) {};
   /// A move ends without hand_over(): this node goes on to own. (If it was lost instead, only lost() says so.)
@@ -148,7 +165,8 @@ class Ownership {
     Duration lower_rank_delay = std::chrono::milliseconds(300);  // for each better one that could take over
     Duration stand_by = std::chrono::seconds(2);                 // of a node that was deposed
     Duration orphan_delay = std::chrono::seconds(12);            // more than the session's TTL
-    Duration heir_delay = std::chrono::seconds(2);               // of others than the heir
+    Failsafe::Options failsafe = {};
+    Duration heir_delay = std::chrono::seconds(2);       // of others than the heir
     Duration give_back_after = std::chrono::seconds(2);  // of a backup's takeover or this node's start; then each
   };
 
@@ -160,8 +178,12 @@ class Ownership {
   /// The node is a member, with an open session: claims its DVIPAs and lists itself as backup. Called again after a
   /// lost session has been replaced.
   void start(const Identity& self);
-  /// The session is gone, and the owner keys with it: lost() runs for every DVIPA of this node.
+  /// The session is gone, and the owner keys with it: lost() runs for every DVIPA of this node, but not for one
+  /// that all backups have promised to leave to it.
   void session_lost();
+  /// Messages of other members, from their events ask and promise.
+  void asked(const std::string& from, const Ask& ask);
+  void promised(const std::string& from, const Promise& promise);
   /// The members that are dead now, as the failure detector judges; others it had named before are not any more.
   /// To be called each period, also with an unchanged set. May call became_owner before it returns.
   void suspect(const std::set<std::string>& dead);
@@ -209,6 +231,11 @@ class Ownership {
     Move move = Move::kNone;
     std::string heir;      // as it should be recorded
     bool writing = false;  // it is being recorded
+    // Facility away.
+    bool on_promise = false;         // owned without a session
+    bool claim_unknown = false;      // a claim's or a removal's answer was lost: it may have been done
+    std::set<std::string> required;  // whose promises are needed: who was a backup when the session ended, or since
+    Executor::Timer promise_timer = 0;
     // Give-back, to this node.
     bool wants_back = true;
     Time ask_at;
@@ -219,6 +246,7 @@ class Ownership {
   void claim_answered(IpAddress address, const Result<facility::CasOutcome>& outcome);
   void list_as_backup(IpAddress address, std::uint8_t rank);
   void hold(Dvipa& dvipa, OwnerRecord record, facility::Revision created, facility::Revision modified);
+  void take(Dvipa& dvipa, OwnerRecord record, facility::Revision created, facility::Revision modified);
   void lose(Dvipa& dvipa, const std::string& reason);
   void forget_owner(Dvipa& dvipa);
   void on_owner_event(const facility::Event& event);
@@ -257,6 +285,14 @@ class Ownership {
   void ask_back(Dvipa& dvipa);
   void end_move(Dvipa& dvipa);
 
+  // ownership_failsafe.cc
+  void reachable(bool now);
+  void ask_backups();
+  void go_on_or_lose(Dvipa& dvipa);
+  void check_promises(Dvipa& dvipa);
+  void end_promise(Dvipa& dvipa);
+  void renew(Dvipa& dvipa, OwnerRecord record, facility::Revision created, facility::Revision modified);
+
   facility::Facility& facility_;
   Executor& executor_;
   Options options_;
@@ -264,6 +300,9 @@ class Ownership {
   std::string prefix_;
   std::optional<Identity> self_;  // nothing: not a member at the moment
   std::set<std::string> dead_;
+  Failsafe failsafe_;
+  bool reachable_ = true;  // the facility
+  Executor::Timer ask_timer_ = 0;
   std::map<IpAddress, Dvipa> dvipas_;
   bool watching_ = false;
   std::shared_ptr<std::uint32_t> generation_;  // of callbacks; grows with each session

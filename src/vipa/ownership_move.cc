@@ -30,6 +30,9 @@ Result<void> Ownership::move(IpAddress address, const std::string& to) {
   const std::string text = address.to_string();
   if (found == dvipas_.end()) return fail(text + " is no DVIPA of this cluster: `testudo status` lists them");
   Dvipa& dvipa = found->second;
+  if (dvipa.on_promise) {
+    return fail(fmt::format("the coupling facility does not answer: {} can be moved when it does", text));
+  }
   if (dvipa.claim != Claim::kHeld) {
     return fail(dvipa.state.owner
                     ? fmt::format("{} is owned by node {}: ask that one to move it", text, dvipa.state.owner->node)

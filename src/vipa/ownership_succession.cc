@@ -11,6 +11,13 @@ namespace testudo::vipa {
 
 using facility::CasOutcome;
 
+namespace {
+
+/// Delay of one whose the address is: it was handed over, or never given up. No promise keeps it from that.
+constexpr Duration kOwn(-1);
+
+}  // namespace
+
 void Ownership::suspect(const std::set<std::string>& dead) {
   dead_ = dead;
   for (auto& [address, dvipa] : dvipas_) {
@@ -26,6 +33,7 @@ void Ownership::suspect(const std::set<std::string>& dead) {
 void Ownership::new_owner_seen(Dvipa& dvipa) {
   const bool deposed = std::exchange(dvipa.stands_by, false);
   dvipa.hear_after.reset();
+  dvipa.claim_unknown = false;
   dvipa.ask_at = executor_.now() + options_.give_back_after;
   if (deposed || dead_.contains(dvipa.state.owner->node)) {
     dvipa.hear_after = executor_.now() + (deposed ? options_.stand_by : Duration());
@@ -35,6 +43,7 @@ void Ownership::new_owner_seen(Dvipa& dvipa) {
 
 bool Ownership::needs_owner(const Dvipa& dvipa) const {
   if (dvipa.claim == Claim::kHeld) return false;
+  if (dvipa.on_promise) return true;  // it needs its key
   if (!dvipa.state.owner) return true;
   return !dvipa.hear_after && dead_.contains(dvipa.state.owner->node);
 }
@@ -48,8 +57,9 @@ void Ownership::succeed(Dvipa& dvipa) {
   const std::optional<Duration> delay = delay_of(dvipa);
   if (!delay) return;
   const IpAddress address = dvipa.state.address;
-  const Time due = std::max(*dvipa.since + *delay, dvipa.retry_at);
-  if (due <= now) return dvipa.state.owner ? depose(dvipa) : claim(address);
+  const Time from = *delay == kOwn ? *dvipa.since : std::max(*dvipa.since, failsafe_.bound_until(address));
+  const Time due = std::max(from + *delay, dvipa.retry_at);
+  if (due <= now) return dvipa.state.owner && !dvipa.on_promise ? depose(dvipa) : claim(address);
   dvipa.timer = executor_.run_after(due - now, [this, address, alive = std::weak_ptr(generation_)] {
     if (!alive.lock()) return;
     entry_of(address).timer = 0;
@@ -58,12 +68,13 @@ void Ownership::succeed(Dvipa& dvipa) {
 }
 
 std::optional<Duration> Ownership::delay_of(const Dvipa& dvipa) const {
+  if (dvipa.on_promise) return kOwn;
   const auto rank = own_rank(dvipa.state.address);
   if (!rank) return std::nullopt;
   const Duration behind = options_.lower_rank_delay * better_ones(dvipa, *rank);
   if (dvipa.state.owner) return behind;
   if (const std::string* heir = heir_of(dvipa)) {
-    return *heir == self_->name ? Duration() : options_.heir_delay + behind;
+    return *heir == self_->name ? kOwn : options_.heir_delay + behind;
   }
   if (dvipa.stands_by) return options_.stand_by + behind;
   if (!dvipa.former && *rank != kRankDefines) return options_.orphan_delay + behind;
@@ -106,6 +117,7 @@ void Ownership::depose(Dvipa& dvipa) {
 void Ownership::depose_answered(IpAddress address, const Result<CasOutcome>& outcome) {
   Dvipa& dvipa = entry_of(address);
   dvipa.removing = false;
+  dvipa.claim_unknown = !outcome;
   if (!outcome) {
     events_.note(fmt::format("taking {} over: {}; trying again", address.to_string(), outcome.error().message));
     dvipa.retry_at = executor_.now() + options_.retry;
