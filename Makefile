@@ -5,13 +5,14 @@ PYTHON := /usr/bin/python3
 PRESET ?= release
 FUZZ_SECONDS ?= 10
 BENCH_SECONDS ?= 420
+ROUNDS ?= 20
 SCENARIO ?= protocols
 SEEDS ?= 10000
 # Folders of src/ that `make tidy` looks at: the data plane.
 TIDY ?= base wire crypto ipsec policy sequence distributor target path
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: all help setup build demo test sim model mutations fuzz bench lint tidy format clean
+.PHONY: all help setup build demo test sim model mutations fuzz bench availability lint tidy format clean
 
 all: build
 
@@ -24,6 +25,7 @@ help:
 	@echo 'make fuzz     every fuzz target with its corpus for FUZZ_SECONDS=$(FUZZ_SECONDS) each'
 	@echo 'make model    prove leases, replay and ownership with SPIN (docs/proof.md)'
 	@echo 'make bench    benchmarks against DPDK and ipsec-mb, about BENCH_SECONDS=$(BENCH_SECONDS) (docs/performance.md)'
+	@echo 'make availability  kill the owner ROUNDS=$(ROUNDS) times and see what clients notice (docs/availability.md; root)'
 	@echo 'make format   format the C++ sources; make lint: check format, layers and mutations'
 	@echo 'make tidy     clang-tidy over the folders of src/ in TIDY="$(TIDY)"'
 	@echo 'make clean    remove build/'
@@ -56,6 +58,10 @@ fuzz: setup
 
 model: setup
 	@$(PYTHON) tools/run_model.py
+
+availability: setup
+	@tools/build.sh release testudo strongswan-kernel-testudo
+	@$(PYTHON) bench/availability.py --rounds $(ROUNDS)
 
 # The peers are Debian packages that only this needs.
 bench: setup

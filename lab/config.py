@@ -109,8 +109,8 @@ ports = [80]
 """
 
 
-def node_toml(node: Node, name: str, xcf_address: str, etcd: Etcd, owns: bool, filters: str | None) -> str:
-    """`filters`: of a node that has a definition block, an owner or a backup."""
+def node_toml(node: Node, name: str, xcf_address: str, etcd: Etcd, filters: str | None) -> str:
+    """`filters`: of a node that may own DVIPAs: it has a definition block and a charon."""
     keys = etcd.certificates
     return f"""\
 [node]
@@ -134,7 +134,7 @@ endpoints = ["{etcd.endpoint}"]
 
 [control]
 socket = "{node.control_socket}"
-""" + (_ike(node) if owns else "") + (_definition(node, filters) if filters is not None else "")
+""" + (_ike(node) + _definition(node, filters) if filters is not None else "")
 
 
 def _ike(node: Node) -> str:

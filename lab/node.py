@@ -46,6 +46,6 @@ class Node:
         return self.process
 
     def query(self, what: str, *arguments: str) -> dict:
-        """`testudo WHAT --json`, parsed."""
-        done = self.host.run(program(), what, "--json", "--socket", str(self.control_socket), *arguments, timeout=10)
+        """`testudo WHAT --json`, parsed. WHAT may be several words."""
+        done = self.host.run(program(), *what.split(), "--json", "--socket", str(self.control_socket), *arguments, timeout=10)
         return json.loads(done.stdout)

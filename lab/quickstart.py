@@ -103,6 +103,11 @@ class Quickstart:
         return Charon(self.client)
 
     @property
+    def owners(self) -> list[str]:
+        """Who may own the DVIPAs: each has a definition block and a charon."""
+        return [name for name in ("owner", "backup") if name in self.members]
+
+    @property
     def owner_charon(self) -> Charon:
         return Charon(self.hosts["owner"])
 
@@ -140,9 +145,9 @@ class Quickstart:
         self.nodes.setdefault(name, Node(self.hosts[name]))
         self.processes[f"{name}/node"] = self.nodes[name].start()
 
-    def start_owner_charon(self) -> None:
+    def start_owner_charon(self, name: str = "owner") -> None:
         preload = BUILD / "plugins" / "charon" / "libstrongswan-kernel-testudo.so"
-        self.processes["owner/charon"] = self.owner_charon.start(preload)
+        self.processes[f"{name}/charon"] = Charon(self.hosts[name]).start(preload)
 
     def wait_ready(self, seconds: float = 15.0) -> None:
         def ready() -> bool:
@@ -171,11 +176,10 @@ class Quickstart:
     def _write_node_configs(self) -> None:
         for name, number in self.members.items():
             node = self.nodes[name] = Node(self.hosts[name])
-            defines = name in ("owner", "backup")
+            may_own = name in self.owners
             node.config.write_text(config.node_toml(
-                node, name, f"10.77.0.{number}", self.etcd, name == "owner",
-                self._filters() if defines else None), encoding="utf-8")
-            if defines:
+                node, name, f"10.77.0.{number}", self.etcd, self._filters() if may_own else None), encoding="utf-8")
+            if may_own:
                 node.definitions.write_text(self._definition_block(name == "owner"), encoding="utf-8")
 
     def _filters(self) -> str:
@@ -189,13 +193,15 @@ class Quickstart:
         keys = self.state.path / "ike-certificates"
         self.client_charon.configure("kernel-libipsec kernel-netlink socket-default vici", config.CLIENT_PLUGINS,
                                      self._client_swanctl(), keys / "client.pem", keys / "ca.pem", key_log)
-        self.owner_charon.configure("kernel-testudo! kernel-netlink vici",
-                                    config.owner_plugins(self.nodes["owner"]),
-                                    self._owner_swanctl(rekey_bytes), keys / "dvipa.pem", keys / "ca.pem")
+        for name in self.owners:
+            Charon(self.hosts[name]).configure("kernel-testudo! kernel-netlink vici",
+                                               config.owner_plugins(self.nodes[name]),
+                                               self._owner_swanctl(rekey_bytes), keys / "dvipa.pem", keys / "ca.pem")
         with ThreadPoolExecutor() as pool:
-            owner = pool.submit(self.start_owner_charon)
+            started = [pool.submit(self.start_owner_charon, name) for name in self.owners]
             self.processes["client/charon"] = self.client_charon.start()
-            owner.result()
+            for future in started:
+                future.result()
 
     def _client_swanctl(self) -> str:
         return "".join(config.client_swanctl(dvipa, suffix) for dvipa, suffix in self.protected.items())
@@ -227,7 +233,7 @@ class Quickstart:
         if host.name in self.nodes:
             node = self.nodes[host.name]
             about |= {"config": str(node.config), "control_socket": str(node.control_socket)}
-        if host.name in ("client", "owner"):
+        if host.name in ("client", *self.owners):
             about |= {"vici": Charon(host).uri, "swanctl_dir": str(Charon(host).dir)}
         return about
 

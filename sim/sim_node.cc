@@ -24,6 +24,7 @@ class SimNode::Host final : public io::HostNetwork {
     }
     return {};
   }
+  Result<void> renew(const io::Steering&) override { return {}; }
   Result<void> clear(const io::Steering& last) override {
     for (const io::SteeredDvipa& dvipa : last.dvipas) {
       if (world_.network.holder(dvipa.address) == node_) world_.network.set_address(dvipa.address, "");

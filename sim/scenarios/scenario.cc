@@ -13,6 +13,7 @@ namespace testudo::sim {
 namespace {
 
 constexpr std::array kScenarios = {Scenario{.name = "main_job", .run = main_job},
+                                   Scenario{.name = "takeover", .run = takeover},
                                    Scenario{.name = "uneven_load", .run = uneven_load},
                                    Scenario{.name = "uneven_load_static", .run = uneven_load_static},
                                    Scenario{.name = "protocols", .run = protocol::protocols}};

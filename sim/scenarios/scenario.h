@@ -12,6 +12,7 @@ namespace testudo::sim {
 class Cluster;
 
 Outcome main_job(std::uint64_t seed, bool verbose);
+Outcome takeover(std::uint64_t seed, bool verbose);
 Outcome uneven_load(std::uint64_t seed, bool verbose);
 /// The same with a threshold that never changes: it must fail.
 Outcome uneven_load_static(std::uint64_t seed, bool verbose);

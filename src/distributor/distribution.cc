@@ -29,9 +29,10 @@ Distribution::Distribution(NodeId self, std::vector<Member> members, std::vector
     dvipa_index_[dvipa.address] = i;
     local_.erase(dvipa.address);
     std::ranges::sort(dvipa.ports);
+    if (dvipa.forward_to) std::ranges::sort(*dvipa.forward_to);
     std::ranges::sort(dvipa.ready, {}, &ReadyPort::port);
     for (ReadyPort& port : dvipa.ready) {
-      std::erase_if(port.targets, [&](const ReadyTarget& t) { return member(t.node) == nullptr; });
+      std::erase_if(port.targets, [&](const ReadyTarget& t) { return target(dvipa, t.node) == nullptr; });
       std::ranges::sort(port.targets, {}, &ReadyTarget::node);
     }
   }

@@ -12,7 +12,9 @@
 #include <absl/container/flat_hash_map.h>
 #include <absl/container/flat_hash_set.h>
 
+#include <algorithm>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -46,6 +48,9 @@ struct Dvipa {
   bool all_ports = false;
   std::vector<std::uint16_t> ports{};  // distributed ones, unless all_ports
   std::vector<ReadyPort> ready{};      // on the owner only
+  /// On the owner only: whom it may forward to (replay_journal.h), also of connections that are in the table. None:
+  /// every member.
+  std::optional<std::vector<NodeId>> forward_to{};
 
   [[nodiscard]] bool distributes(std::uint16_t port) const;
   /// In ascending NodeId.
@@ -70,6 +75,11 @@ class Distribution {
     return place == 0 ? nullptr : &members_[place - 1];
   }
   [[nodiscard]] const Member* member_at(IpAddress xcf) const;
+  /// As member(), of those that the owner of the DVIPA may forward to.
+  [[nodiscard]] const Member* target(const Dvipa& dvipa, NodeId node) const {
+    if (dvipa.forward_to && !std::ranges::binary_search(*dvipa.forward_to, node)) return nullptr;
+    return member(node);
+  }
 
   /// An address of this host that is no DVIPA, and for which it takes and gives protected packets as a gateway
   /// does: what it sends from there passes the TUN and the filters, as what it sends from a DVIPA does.

@@ -151,7 +151,7 @@ void Inbound::route_tcp(Item& item, const Opened& opened, const Dvipa& dvipa, Ti
     connections_.note(*connection, opened.tcp_flags, opened.bytes.size(), now);
     return local(item.index, opened.bytes);
   }
-  if (distribution_->member(connection->target) == nullptr) return refuse(item, Drop::kNoTarget);
+  if (distribution_->target(dvipa, connection->target) == nullptr) return refuse(item, Drop::kNoTarget);
   if (item.why != Why::kSyn && &dvipa == item.dvipa) counters_.established_full_decrypt.add();
   // The target has the SA of the DVIPA that the packet came to, and decrypts it itself, if the bytes are as they
   // came.

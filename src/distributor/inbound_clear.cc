@@ -112,7 +112,7 @@ void Inbound::clear_tcp(std::size_t index, std::span<std::uint8_t> bytes, const 
   }
   connections_.note(*connection, tcp->flags(), bytes.size(), now);
   if (connection->target == distribution_->self()) return local(index, bytes);
-  if (distribution_->member(connection->target) == nullptr) return drop(index, Drop::kNoTarget);
+  if (distribution_->target(dvipa, connection->target) == nullptr) return drop(index, Drop::kNoTarget);
   forward_clear(index, bytes, dvipa, connection->target);
 }
 

@@ -96,7 +96,7 @@ void Inbound::decide(Item& item, Time now) {
 void Inbound::decide_known(Item& item, Connection& connection, Time now) {
   const NodeId target = connection.target;
   if (target == distribution_->self()) return authenticate(item, Why::kFull, true);
-  if (distribution_->member(target) == nullptr) return drop(item.index, Drop::kNoTarget);
+  if (distribution_->target(*item.dvipa, target) == nullptr) return drop(item.index, Drop::kNoTarget);
   if (item.sa->moved(item.source) && item.source != item.state->moved_to) {
     return authenticate(item, Why::kFirst, false);
   }

@@ -100,6 +100,24 @@ const Row kRows[] = {
      Drop::kNoTarget,
      {},
      1},
+    {"the target is here, but not named as one yet",
+     [](World& w) {
+       connected(w), w.set_ready({{kT1}, {kT2}}, {kSelf, kT1, kT2}, {{kSelf, kT2}});
+     },
+     [](World& w) { return w.udp_one(w.esp(ack(), 2)); },
+     kDrop,
+     Drop::kNoTarget,
+     {},
+     1},
+    {"SYN, only one of the ready targets is named",
+     [](World& w) {
+       w.set_ready({{kT1}, {kT2}}, {kSelf, kT1, kT2}, {{kSelf, kT2}});
+     },
+     [](World& w) { return w.udp_one(w.esp(syn(), 1)); },
+     kForward,
+     {},
+     kT2,
+     1},
     {"SYN, the target has left",
      [](World& w) {
        connected(w), w.set_ready({{kT2}}, {kSelf, kT2, kT3});
@@ -511,6 +529,16 @@ const Row kRows[] = {
      [](World& w) {
        w.raw_one(packet_of({.flags = wire::kTcpSyn, .destination = kPlain}));
        w.set_ready({{kT2}}, {kSelf, kT2});
+     },
+     [](World& w) { return w.raw_one(packet_of({.destination = kPlain})); },
+     kDrop,
+     Drop::kNoTarget,
+     {},
+     1},
+    {"clear segment, the target is not named yet",
+     [](World& w) {
+       w.raw_one(packet_of({.flags = wire::kTcpSyn, .destination = kPlain}));
+       w.set_ready({{kT2}}, {kSelf, kT1, kT2}, {{kSelf, kT2}});
      },
      [](World& w) { return w.raw_one(packet_of({.destination = kPlain})); },
      kDrop,

@@ -134,7 +134,9 @@ class World {
 
   static std::string tunnel(std::size_t peer) { return "peer/" + std::to_string(peer); }
 
-  void set_ready(const std::vector<ReadyTarget>& targets, std::vector<NodeId> up = {kSelf, kT1, kT2, kT3}) {
+  /// `named`: whom the owner may forward to; none: all that are up.
+  void set_ready(const std::vector<ReadyTarget>& targets, std::vector<NodeId> up = {kSelf, kT1, kT2, kT3},
+                 const std::optional<std::vector<NodeId>>& named = std::nullopt) {
     std::vector<Member> members;
     for (const NodeId node : up) {
       const IpAddress xcf(0x0a4d0000u + node.value());
@@ -155,6 +157,7 @@ class World {
          .ready = {{kHttps, targets}}},
         {.address = kDvipa6, .epoch = kEpoch, .owner = kSelf, .ports = {kHttps}, .ready = {{kHttps, targets}}},
         {.address = kForeign, .epoch = kEpoch, .owner = kT1, .ports = {}, .ready = {}}};
+    for (Dvipa& dvipa : dvipas) dvipa.forward_to = named;
     auto next = std::make_unique<Distribution>(kSelf, std::move(members), std::move(dvipas), std::vector{kGateway});
     inbound->set_distribution(next.get());
     distribution = std::move(next);

@@ -6,7 +6,6 @@
 namespace testudo::distributor {
 namespace {
 
-constexpr Duration kRepeat = 5ms;             // a record that is not acknowledged
 constexpr std::size_t kOutstandingMost = 64;  // records; what comes then is gathered for a later one
 
 }  // namespace
@@ -54,7 +53,7 @@ std::span<const ReplayRecord> ReplayJournal::poll(Time now) {
   }
   for (Outstanding& o : outstanding_) {
     if (o.acknowledged || o.due > now) continue;
-    o.due = now + kRepeat;
+    o.due = now + repeat_;
     due_.push_back(o.record);
   }
   return due_;

@@ -81,6 +81,8 @@ class ReplayKeeper {
   void fence(Epoch epoch) { fence_ = std::max(fence_, epoch); }
   /// True: it is kept, and to be acknowledged. Else its beginning is missing, or it is of the past.
   bool keep(const ReplayRecord& record);
+  /// The SA is gone for good.
+  void forget(SaId sa) { windows_.erase(sa); }
   /// Of the record that is held; 0: none.
   [[nodiscard]] Epoch epoch() const { return epoch_; }
   [[nodiscard]] const WindowReports& windows() const { return windows_; }
@@ -95,7 +97,9 @@ class ReplayKeeper {
 class ReplayJournal {
  public:
   using Ticket = std::uint64_t;
-  explicit ReplayJournal(Epoch epoch) : epoch_(epoch) {}
+  /// `repeat`: after this time a record that is not acknowledged is due again.
+  explicit ReplayJournal(Epoch epoch, Duration repeat = std::chrono::milliseconds(5))
+      : epoch_(epoch), repeat_(repeat) {}
 
   // ---- the keeper ----
   /// A new copy of the record, at this node; also when it has restarted. `snapshot`: a report of every ledger.
@@ -139,6 +143,7 @@ class ReplayJournal {
   [[nodiscard]] std::vector<Witness> listed() const;
 
   Epoch epoch_;
+  Duration repeat_;
   NodeId keeper_;
   bool chosen_ = false;  // keep_with() was called
   bool whole_ = false;   // the keeper has the beginning of the present copy

@@ -78,6 +78,15 @@ Result<SaId> Installation::add_sa(ipsec::SaParameters sa) {
   return id;
 }
 
+bool Installation::inherit_sa(ipsec::SaParameters sa) {
+  CHECK(members_.empty() && sa.local == dvipa_);
+  if (!by_name_.emplace(name_of(sa), sa.id).second) return false;
+  by_tunnel_[sa.tunnel].insert(sa.id);
+  const SaId id = sa.id;
+  index_[id].sa = &sas_.emplace(id, std::move(sa)).first->second;
+  return true;
+}
+
 Result<SaId> Installation::update_sa(SaName name, const SaPath& path) {
   const auto found = by_name_.find(name);
   if (found == by_name_.end()) {
@@ -188,6 +197,16 @@ bool Installation::add_filter(const xcf::v1::Filter& filter, Origin origin) {
   note_filters(change.rest);
   queue(change);
   return true;
+}
+
+void Installation::inherit_filter(const xcf::v1::Filter& filter) {
+  CHECK(members_.empty());
+  Stack& stack = filters_[key_of(filter)];
+  if (std::ranges::any_of(stack, [&](const FilterUse& use) { return same_effect(use.filter, filter); })) return;
+  next_filter_ = std::max(next_filter_, filter.id() + 1);
+  stack.push_back({.filter = filter, .uses = 1, .owned = 0, .orphaned = true});
+  count_tunnel(filter, 1);
+  filter_changes_.push_back({filter.id(), filter});
 }
 
 void Installation::drop_orphans(Stack& stack, Change& change) {

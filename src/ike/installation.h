@@ -65,6 +65,9 @@ class Installation {
   Spi allocate_spi();
   /// Gives the SA its id and queues it to every member. The name must be free.
   Result<SaId> add_sa(ipsec::SaParameters sa);
+  /// Takeover, before there is a member: an SA of a former owner, under the id that everybody knows it by. False: its
+  /// name is taken.
+  bool inherit_sa(ipsec::SaParameters sa);
   /// The same id on another path, queued to every member, who replace what they have.
   Result<SaId> update_sa(SaName name, const SaPath& path);
   /// None when the name was only an allocated SPI, or nothing.
@@ -80,6 +83,9 @@ class Installation {
   /// changed. One that an IKE daemon before the current one has left behind goes for good when it is replaced, and
   /// its SAs with it: take_deleted() names them.
   bool add_filter(const xcf::v1::Filter& filter, Origin origin = Origin::kDaemon);
+  /// Takeover, before there is a member: an IKE daemon's filter of a former owner, under its id. It stays until
+  /// replaced, as after daemon_restarted().
+  void inherit_filter(const xcf::v1::Filter& filter);
   /// True: what is in force has changed. An unknown filter is ignored.
   bool delete_filter(const xcf::v1::Filter& filter, Origin origin = Origin::kDaemon);
   /// SAs that add_filter() has deleted since the last call: the owner's own data plane must drop them too.

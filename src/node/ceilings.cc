@@ -56,6 +56,12 @@ std::string Ceilings::key(const std::string& name) const {
   return fmt::format("{}manual-ceiling/{}", prefix_, name);
 }
 
+void Ceilings::inherit(SaId sa, SeqNo last, facility::Revision revision) {
+  Ceiling& ceiling = ceilings_[sa];
+  ceiling.done = last;
+  ceiling.revision = revision;
+}
+
 void Ceilings::reserve(const Request& request) {
   Ceiling& ceiling = ceilings_[request.sa];
   if (ceiling.lost) return;

@@ -69,10 +69,15 @@ class Ceilings {
   /// The SA's numbers are these.
   void adopt(SaId sa, const Opened& opened);
 
+  /// Takeover: set aside by the SA's former owner. `revision`: of its key.
+  void inherit(SaId sa, SeqNo last, facility::Revision revision);
+
   /// Goes on until it is done, the SA is forgotten, or the epoch is over.
   void reserve(const Request& request);
   /// Deletes the SA's key, if it is not one of a name.
   void forget(SaId sa);
+  /// The SA is another owner's now, and with it what its key says.
+  void abandon(SaId sa) { ceilings_.erase(sa); }
   /// Reservations that the facility has not answered yet: with it out of reach they stand still.
   [[nodiscard]] std::size_t waiting() const;
 

@@ -53,6 +53,7 @@ Result<void> LocalSas::install(ipsec::SaParameters parameters, Epoch epoch, Node
                   .shown = std::move(shown),
                   .epoch = epoch,
                   .owner = owner,
+                  .installed = now,
                   .share = share,
                   .reported = {},
                   .last_report = now};
@@ -107,11 +108,20 @@ void LocalSas::remove(SaId sa, Time now) {
   factory_.forget(sa);
 }
 
-void LocalSas::remove_others(IpAddress dvipa, Epoch epoch, NodeId owner, Time now) {
+void LocalSas::follow_owner(IpAddress dvipa, Epoch epoch, NodeId owner) {
+  for (auto& [id, entry] : entries_) {
+    if (entry.sa->local() != dvipa) continue;
+    entry.epoch = epoch;
+    entry.owner = owner;
+    entry.repeat = true;
+  }
+  plane_.submit(path::FollowOwner{.dvipa = dvipa, .epoch = epoch, .owner = owner});
+}
+
+void LocalSas::remove_all(IpAddress dvipa, Time now) {
   std::vector<SaId> gone;
   for (const auto& [id, entry] : entries_) {
-    const bool same = entry.epoch == epoch && entry.owner == owner;
-    if (entry.sa->local() == dvipa && !same) gone.push_back(id);
+    if (entry.sa->local() == dvipa) gone.push_back(id);
   }
   for (const SaId id : gone) remove(id, now);
 }

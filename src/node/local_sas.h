@@ -43,6 +43,7 @@ class LocalSas {
     ipsec::SaParameters shown;  // without keys: what the worker's object has, as far as control may read it
     Epoch epoch;
     NodeId owner;
+    Time installed;  // here
     ike::Share share;
     ike::Used reported;
     Time last_report;
@@ -64,8 +65,9 @@ class LocalSas {
   void move(const ike::SaMove& move);
   /// Its owner has deleted it. What was used and not reported is in the next take_use().
   void remove(SaId sa, Time now);
-  /// Removes every SA of the DVIPA but those of this epoch and owner.
-  void remove_others(IpAddress dvipa, Epoch epoch, NodeId owner, Time now);
+  /// The DVIPA's SAs have another owner now, or another epoch, and go on. All that was used is due.
+  void follow_owner(IpAddress dvipa, Epoch epoch, NodeId owner);
+  void remove_all(IpAddress dvipa, Time now);
 
   /// The worker has given the SA back, for whatever reason: it is not looked at any more. What was used and not
   /// reported is in the next take_use().

@@ -146,17 +146,30 @@ TEST_F(LocalSasTest, RemovalReportsTheRest) {
   EXPECT_THAT(sas.take_use(now + 10s), IsEmpty());
 }
 
-TEST_F(LocalSasTest, RemovesWhatIsNotTheOwners) {
+TEST_F(LocalSasTest, AnotherOwnerChangesNothingButWhoIsToldOfTheUse) {
+  ASSERT_TRUE(install(1));
+  plane.use(SaId(1), 3, 100);
+  ASSERT_THAT(sas.take_use(now + 10s), SizeIs(1));
+  sas.follow_owner(kDvipa, Epoch(77), NodeId(9));
+  EXPECT_EQ(sas.all().at(SaId(1)).epoch, Epoch(77));
+  EXPECT_EQ(sas.all().at(SaId(1)).owner, NodeId(9));
+  const auto told = plane.all<path::FollowOwner>();
+  ASSERT_THAT(told, SizeIs(1));
+  EXPECT_EQ(told[0]->epoch, Epoch(77));
+  EXPECT_EQ(told[0]->owner, NodeId(9));
+  EXPECT_THAT(plane.all<path::RemoveSa>(), IsEmpty());
+  expect_use(300, 3);  // all of it: the new owner has heard of nothing
+}
+
+TEST_F(LocalSasTest, RemovesAllOfOneDvipa) {
   ASSERT_TRUE(install(1));
   ASSERT_TRUE(install(2, {}, Epoch(40)));
-  ASSERT_TRUE(install(3, {}, kEpoch, NodeId(2)));
   auto other = sa_of(4, Direction::kInbound, 0x1004);
   other.local = IpAddress(0xc0000265);
   ASSERT_TRUE(sas.install(std::move(other), Epoch(3), NodeId(9), now, {}));
-  sas.remove_others(kDvipa, kEpoch, NodeId(1), now);
-  EXPECT_TRUE(sas.has(SaId(1)));
+  sas.remove_all(kDvipa, now);
+  EXPECT_FALSE(sas.has(SaId(1)));
   EXPECT_FALSE(sas.has(SaId(2)));
-  EXPECT_FALSE(sas.has(SaId(3)));
   EXPECT_TRUE(sas.has(SaId(4)));
 }
 

@@ -63,10 +63,12 @@ class ManualSasTest : public testing::Test, protected OwnerHost {
   void own() {
     facility->compare_and_set({.key = process->ownership.owner_key(kDvipa), .value = "owner"},
                               [this](Result<facility::CasOutcome> o) {
+                                ASSERT_TRUE(o);
                                 epoch = Epoch(o->done ? o->revision.value() : o->current->created.value());
                               });
     executor.run_for(1s);
     process->role.became_owner(kDvipa, epoch);
+    process->role.serve(kDvipa);
     process->manual.became_owner(kDvipa);
     executor.run_for(1s);
   }

@@ -9,12 +9,18 @@
 #include "node/flow_line.h"
 #include "node/tables.h"
 #include "node/worker_config.h"
+#include "xcf/address_field.h"
 
 namespace testudo::node {
 namespace {
 
 constexpr Duration kListenerPoll = 150ms;  // spec A4: a target is out within a second
 constexpr Duration kUseSample = 20ms;
+constexpr Duration kOrphanMargin = 2s;
+constexpr std::chrono::seconds kAddressLease{10};  // of owned DVIPAs, with the kernel
+constexpr Duration kRenewal = 2s;
+constexpr Duration kAnnounceFirst = 100ms;  // again after that, and after twice the time
+constexpr Duration kAnnounceLast = 2s;
 
 vipa::MemberRecord member_record(const NodeConfig& config) {
   return {.name = config.name,
@@ -34,7 +40,10 @@ Node::Node(const NodeConfig& config, World world)
           world.facility, world.executor,
           {.cluster = config.cluster, .self = member_record(config), .session_ttl = config.facility.session_ttl},
           membership_events()),
-      ownership_(world.facility, world.executor, {.cluster = config.cluster, .definition = config.definition},
+      ownership_(world.facility, world.executor,
+                 {.cluster = config.cluster,
+                  .definition = config.definition,
+                  .orphan_delay = config.facility.session_ttl + kOrphanMargin},
                  ownership_events()),
       ceilings_(
           world.facility, world.executor, vipa::key_prefix(config.cluster),
@@ -76,11 +85,13 @@ vipa::MembershipEvents Node::membership_events() {
           .joined =
               [this](const vipa::MemberRecord& member) {
                 world_.bus.add_member({.name = member.name, .control = {member.xcf_address, member.control_port}});
+                members_changed();
               },
           .left =
               [this](const std::string& name) {
                 world_.log.info("{} has left the cluster", name);
                 world_.bus.remove_member(name);
+                members_changed();
               },
           .note = [this](const std::string& line) { world_.log.info("{}", line); }};
 }
@@ -101,6 +112,30 @@ Result<void> Node::begin(const vipa::Identity& self) {
   factory_ = std::make_unique<ipsec::SaFactory>(self.incarnation);
   local_sas_.emplace(LocalSas::Options{.report_interval = config_.lifesize.report_interval}, *factory_,
                      world_.plane, world_.key_log);
+  make_roles(self);
+  make_succession(self);
+  make_moves();
+  filters_.emplace(factory_->tunnels());
+  filters_->accept_icmp_errors(config_.ipsec.accept_icmp_errors);
+  if (auto started = world_.plane.start(self, [this](path::Event event) { worker_event(std::move(event)); });
+      !started) {
+    return started;
+  }
+  steer();  // what a former run has left is replaced
+  detector_.emplace(config_.name, vipa::FailureDetector::Options(), world_.executor.now());
+  members_changed();
+  world_.bus.start(hello(), bus_events());
+  if (world_.ike != nullptr) {
+    if (auto listening = world_.ike->start(*owner_); !listening) return listening;
+  }
+  every(detector_->options().period, &Node::beat);
+  every(kListenerPoll, &Node::poll_listeners);
+  every(kUseSample, &Node::sample_use);
+  every(kRenewal, &Node::renew_addresses);
+  return {};
+}
+
+void Node::make_roles(const vipa::Identity& self) {
   readiness_.emplace(self.id);
   owner_.emplace(OwnerRole::Parts{.config = config_,
                                   .executor = world_.executor,
@@ -115,33 +150,97 @@ Result<void> Node::begin(const vipa::Identity& self) {
                                   .log = world_.log,
                                   .self = self.id,
                                   .tables_changed = [this] { publish_soon(); },
-                                  .manual_expired = [this](SaId sa) { manual_->expired(sa); }});
+                                  .manual_expired = [this](SaId sa) { manual_->expired(sa); },
+                                  .sa_added = [this](IpAddress dvipa, SaId sa) { replay_->added(dvipa, sa); }});
   manual_.emplace(ManualSas::Parts{.config = config_,
                                    .executor = world_.executor,
                                    .rng = world_.rng,
                                    .ceilings = ceilings_,
                                    .owner = *owner_,
                                    .log = world_.log});
+  const auto stands_by = [this](IpAddress dvipa) {
+    return config_.definition.find_backup(dvipa) != nullptr || config_.definition.find_define(dvipa) != nullptr;
+  };
   shadow_.emplace(ShadowRole::Parts{.executor = world_.executor,
                                     .bus = world_.bus,
                                     .local_sas = *local_sas_,
                                     .log = world_.log,
+                                    .events = events_,
                                     .tables_changed = [this] { publish_soon(); },
-                                    .dvipas_changed = [this] { steer(); }});
-  filters_.emplace(factory_->tunnels());
-  filters_->accept_icmp_errors(config_.ipsec.accept_icmp_errors);
-  if (auto started = world_.plane.start(self, [this](path::Event event) { worker_event(std::move(event)); });
-      !started) {
-    return started;
+                                    .dvipas_changed = [this] { steer(); },
+                                    .stands_by = stands_by,
+                                    .deleted = [this](IpAddress dvipa, SaId sa) { witness_->forget(dvipa, sa); }});
+}
+
+void Node::make_succession(const vipa::Identity& self) {
+  windows_.emplace(world_.plane);
+  witness_.emplace(WitnessRole::Parts{.bus = world_.bus,
+                                      .windows = *windows_,
+                                      .host = world_.host,
+                                      .tun = config_.interfaces.tun,
+                                      .log = world_.log,
+                                      .self = {.node = self.id, .incarnation = self.incarnation}});
+  const auto replay_changed = [this](IpAddress dvipa) {
+    succession_->replay_changed(dvipa);
+    publish_soon();
+  };
+  replay_.emplace(OwnerReplay::Parts{.executor = world_.executor,
+                                     .bus = world_.bus,
+                                     .plane = world_.plane,
+                                     .facility = world_.facility,
+                                     .prefix = vipa::key_prefix(config_.cluster),
+                                     .owner_key = [this](IpAddress a) { return ownership_.owner_key(a); },
+                                     .windows = *windows_,
+                                     .log = world_.log,
+                                     .changed = replay_changed});
+  succession_.emplace(Succession::Parts{.executor = world_.executor,
+                                        .plane = world_.plane,
+                                        .events = events_,
+                                        .ownership = ownership_,
+                                        .readiness = *readiness_,
+                                        .owner = *owner_,
+                                        .shadow = *shadow_,
+                                        .replay = *replay_,
+                                        .windows = *windows_,
+                                        .takeover = {.executor = world_.executor,
+                                                     .bus = world_.bus,
+                                                     .facility = world_.facility,
+                                                     .prefix = vipa::key_prefix(config_.cluster),
+                                                     .witness = *witness_,
+                                                     .log = world_.log,
+                                                     .self = self.id,
+                                                     .link = [this](NodeId node) { return link(node); }},
+                                        .link = [this](const std::string& node) { return link(node); },
+                                        .publish = [this] { publish(); },
+                                        .serving = [this](IpAddress dvipa) { serving(dvipa); }});
+}
+
+void Node::make_moves() {
+  moves_.emplace(Moves::Parts{.executor = world_.executor,
+                              .bus = world_.bus,
+                              .log = world_.log,
+                              .events = events_,
+                              .ownership = ownership_,
+                              .owner = *owner_,
+                              .steer = [this] { steer(); },
+                              .serving = [this](IpAddress dvipa) { serving(dvipa); },
+                              .connections =
+                                  [this](Moves::Counted counted) {
+                                    want_connections_.emplace_back(std::move(counted));
+                                    world_.plane.submit(path::ListConnections{});
+                                  }});
+}
+
+const xcf::v1::Hello* Node::link(const std::string& node) const {
+  const auto found = links_.find(node);
+  return found == links_.end() ? nullptr : &found->second.hello;
+}
+
+const xcf::v1::Hello* Node::link(NodeId node) const {
+  for (const auto& [name, link] : links_) {
+    if (link.hello.node_id() == node.value()) return &link.hello;
   }
-  steer();  // what a former run has left is replaced
-  world_.bus.start(hello(), bus_events());
-  if (world_.ike != nullptr) {
-    if (auto listening = world_.ike->start(*owner_); !listening) return listening;
-  }
-  every(kListenerPoll, &Node::poll_listeners);
-  every(kUseSample, &Node::sample_use);
-  return {};
+  return nullptr;
 }
 
 xcf::v1::Hello Node::hello() const {
@@ -185,24 +284,54 @@ void Node::stop() {
 vipa::OwnershipEvents Node::ownership_events() {
   return {.became_owner =
               [this](const vipa::Acquired& acquired) {
-                owner_->became_owner(acquired.dvipa, acquired.epoch);
+                succession_->became_owner(acquired);
                 manual_->became_owner(acquired.dvipa);
                 steer();
               },
           .lost =
               [this](IpAddress dvipa, const std::string& reason) {
-                world_.log.error("no longer owner of {}: {}", dvipa.to_string(), reason);
+                const auto state = ownership_.dvipa(dvipa);
+                events_.add({.what = "lost",
+                             .dvipa = dvipa,
+                             .epoch = state ? state->epoch : Epoch(),
+                             .reason = reason,
+                             .level = LogLevel::kError});
+                moves_->lost(dvipa);
+                succession_->lost(dvipa);
                 owner_->lost(dvipa);
                 manual_->lost(dvipa);
                 steer();
               },
           .changed = [this](const vipa::DvipaState& state) { ownership_changed(state); },
-          .note = [this](const std::string& line) { world_.log.info("{}", line); }};
+          .note = [this](const std::string& line) { world_.log.info("{}", line); },
+          .move_ready = [this](IpAddress dvipa, const std::string& to) { moves_->ready(dvipa, to); },
+          .move_failed = [this](IpAddress dvipa, const std::string& reason) { moves_->failed(dvipa, reason); },
+          .move_wanted = [this](IpAddress dvipa,
+                                const std::string& owner) { moves_->ask(dvipa, owner, config_.name); }};
 }
 
 void Node::ownership_changed(const vipa::DvipaState& state) {
   if (shadow_) shadow_->epoch_seen(state.address, state.epoch);
-  if (owner_ && state.role == vipa::Role::kOwner) owner_->backups_changed(state.address);
+  if (!owner_ || state.role != vipa::Role::kOwner) return;
+  owner_->backups_changed(state.address);
+  succession_->members_changed();
+}
+
+/// Neighbours may miss the first announcement, or hear an answer of the former owner behind it.
+void Node::serving(IpAddress dvipa) {
+  steer();
+  if (const auto state = ownership_.dvipa(dvipa)) announce(dvipa, state->epoch, kAnnounceFirst);
+}
+
+void Node::announce(IpAddress dvipa, Epoch epoch, Duration again) {
+  if (again > kAnnounceLast) return;
+  world_.executor.run_after(again, [this, dvipa, epoch, again, alive = alive_] {
+    const auto owned = *alive && !stopped_ ? ownership_.dvipa(dvipa) : std::nullopt;
+    if (!owned || owned->epoch != epoch || !owner_->serves(dvipa)) return;
+    if (const auto told = world_.host.announce(config_.interfaces.network, dvipa); !told)
+      world_.log.warning("cannot announce {}: {}", dvipa.to_string(), told.error().message);
+    announce(dvipa, epoch, 2 * again);
+  });
 }
 
 // ---- XCF ----
@@ -219,9 +348,12 @@ xcf::BusEvents Node::bus_events() {
 
 void Node::link_up(const xcf::v1::Hello& hello) {
   world_.log.info("XCF link with {} is up", hello.node());
+  detector_->link_up(hello.node(), world_.executor.now());
   links_[hello.node()] = {.hello = hello, .since = world_.executor.now()};
   owner_->link_up(hello);
   shadow_->link_up(hello.node());
+  succession_->link_up(NodeId(static_cast<std::uint16_t>(hello.node_id())));
+  succession_->members_changed();
   publish_soon();
 }
 
@@ -233,7 +365,35 @@ void Node::link_down(const std::string& node, const std::string& reason) {
   links_.erase(found);
   owner_->link_down(node);
   world_.plane.submit(path::ForgetNode{.node = id});
+  succession_->members_changed();
   publish_soon();
+  detector_->link_down(node, world_.executor.now());
+  beat();  // the others wait for it
+}
+
+// ---- who is dead ----
+
+void Node::members_changed() {
+  if (!detector_) return;
+  vipa::FailureDetector::Names names;
+  for (const auto& [name, record] : membership_.members()) names.insert(name);
+  detector_->members(names, world_.executor.now());
+}
+
+void Node::beat() {
+  const Time now = world_.executor.now();
+  xcf::v1::Envelope envelope;
+  xcf::v1::Heartbeat& heartbeat = *envelope.mutable_heartbeat();
+  heartbeat.set_number(++beats_);
+  for (const std::string& name : detector_->silent(now)) heartbeat.add_silent(name);
+  for (const auto& [name, link] : links_) world_.bus.send(name, envelope);
+  ownership_.suspect(detector_->dead(now));
+}
+
+void Node::heard(const std::string& node, const xcf::v1::Heartbeat& heartbeat) {
+  const Time now = world_.executor.now();
+  detector_->heard(node, {heartbeat.silent().begin(), heartbeat.silent().end()}, now);
+  if (heartbeat.silent_size() > 0) ownership_.suspect(detector_->dead(now));
 }
 
 void Node::received(const std::string& node, const xcf::v1::Envelope& message) {
@@ -257,16 +417,35 @@ void Node::received(const std::string& node, const xcf::v1::Envelope& message) {
       return owner_->lifesize_report(node, message.lifesize());
     case xcf::v1::Envelope::kLifesizeGrant:
       return shadow_->granted(from, message.lifesize_grant());
-    case xcf::v1::Envelope::kHello:
-    case xcf::v1::Envelope::kHeartbeat:
     case xcf::v1::Envelope::kReplayRecord:
+      return replay_record(from, message.replay_record());
     case xcf::v1::Envelope::kReplayRecordAck:
+      return replay_->acknowledged(NodeId(static_cast<std::uint16_t>(from.node_id())), message.replay_record_ack());
     case xcf::v1::Envelope::kTakeoverQuery:
+      return takeover_query(from, message.takeover_query());
     case xcf::v1::Envelope::kTakeoverReport:
+      return succession_->report(from, message.takeover_report());
+    case xcf::v1::Envelope::kHeartbeat:
+      return heard(node, message.heartbeat());
     case xcf::v1::Envelope::kMoveRequest:
+      return moves_->asked(node, message.move_request());
+    case xcf::v1::Envelope::kHello:
     case xcf::v1::Envelope::MESSAGE_NOT_SET:
       return;
   }
+}
+
+// Both are of the owner that this node knows, or of the past: epochs never go back.
+void Node::replay_record(const xcf::v1::Hello& from, const xcf::v1::ReplayRecord& record) {
+  const IpAddress address = xcf::address_of(record.dvipa());
+  if (shadow_->follows(address, from.node(), Epoch(record.epoch()))) witness_->record(from, record);
+}
+
+void Node::takeover_query(const xcf::v1::Hello& from, const xcf::v1::TakeoverQuery& query) {
+  const IpAddress address = xcf::address_of(query.dvipa());
+  if (!shadow_->follows(address, from.node(), Epoch(query.epoch()))) return;
+  publish();  // the worker refuses the former owner before it tells its windows
+  witness_->query(from, query);
 }
 
 // ---- the data plane ----
@@ -290,6 +469,10 @@ void Node::worker_event(path::Event event) {
     for (const auto& want : std::exchange(want_connections_, {})) want(connections->list);
   } else if (const auto* leases = std::get_if<path::Leases>(&event)) {
     for (const auto& want : std::exchange(want_leases_, {})) want(leases->list);
+  } else if (auto* windows = std::get_if<path::Windows>(&event)) {
+    windows_->answered(std::move(*windows));
+  } else if (const auto* accepted = std::get_if<path::OwnerAccepted>(&event)) {
+    replay_->accepted(*accepted);
   } else if (const auto* retired = std::get_if<path::Retired>(&event)) {
     if (retired->sa) local_sas_->retired(*retired->sa);
   }
@@ -329,14 +512,17 @@ void Node::publish() {
     members[NodeId(static_cast<std::uint16_t>(link.hello.node_id()))] = link.hello;
   world_.plane.submit(path::SetFilters{.table = filters_->update(*owner_, *shadow_)});
   world_.plane.submit(path::SetDistribution{
-      .table = make_distribution(membership_.identity()->id, *owner_, *shadow_, *readiness_, members)});
+      .table =
+          make_distribution(membership_.identity()->id, *owner_, *shadow_, *readiness_, members,
+                            [this](IpAddress dvipa, NodeId node) { return replay_->may_forward(dvipa, node); })});
 }
 
 // ---- the host's kernel ----
 
 std::vector<io::SteeredDvipa> Node::steered() const {
   std::vector<io::SteeredDvipa> dvipas;
-  for (const auto& [address, owned] : owner_->owned()) dvipas.push_back({.address = address, .owned = true});
+  for (const auto& [address, owned] : owner_->owned())
+    dvipas.push_back({.address = address, .owned = owned.serving && succession_->receives(address)});
   for (const auto& [address, dvipa] : shadow_->dvipas()) {
     if (!owner_->owns(address)) dvipas.push_back({.address = address, .owned = false});
   }
@@ -344,18 +530,31 @@ std::vector<io::SteeredDvipa> Node::steered() const {
   return dvipas;
 }
 
+/// A node that was stopped for a while may find the DVIPAs elsewhere: it hears of that first.
+void Node::renew_addresses() {
+  const Time now = world_.executor.now();
+  const bool late = now - std::exchange(renewed_, now) > 2 * kRenewal;
+  if (late || std::ranges::none_of(steered_, &io::SteeredDvipa::owned)) return;
+  const auto renewed = world_.host.renew({.network = config_.interfaces.network,
+                                          .tun = config_.interfaces.tun,
+                                          .xcf = config_.interfaces.xcf,
+                                          .dvipas = steered_,
+                                          .lease = kAddressLease});
+  if (!renewed) world_.log.warning("{}", renewed.error().message);
+}
+
 void Node::steer() {
   std::vector<io::SteeredDvipa> wanted = steered();
   const auto applied = world_.host.apply({.network = config_.interfaces.network,
                                           .tun = config_.interfaces.tun,
                                           .xcf = config_.interfaces.xcf,
-                                          .dvipas = wanted});
-  if (applied) {
-    if (auto served = world_.plane.serve(wanted); !served) world_.log.error("{}", served.error().message);
-  }
-  steering_failed_ = !applied;
-  if (!applied) {
-    world_.log.error("cannot steer DVIPAs: {}; trying again", applied.error().message);
+                                          .dvipas = wanted,
+                                          .lease = kAddressLease});
+  renewed_ = world_.executor.now();
+  const Result<void> served = applied ? world_.plane.serve(wanted) : applied;
+  steering_failed_ = !served;
+  if (!served) {
+    world_.log.error("cannot steer DVIPAs: {}; trying again", served.error().message);
     world_.executor.run_after(1s, [this, alive = alive_] {
       if (*alive && !stopped_ && steering_failed_) steer();
     });

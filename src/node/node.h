@@ -30,13 +30,20 @@
 #include "node/config.h"
 #include "node/control_socket.h"
 #include "node/data_plane.h"
+#include "node/event_log.h"
 #include "node/filter_feed.h"
 #include "node/key_log.h"
 #include "node/local_sas.h"
 #include "node/log.h"
 #include "node/manual_sas.h"
+#include "node/moves.h"
+#include "node/owner_replay.h"
 #include "node/owner_role.h"
 #include "node/shadow_role.h"
+#include "node/succession.h"
+#include "node/window_requests.h"
+#include "node/witness_role.h"
+#include "vipa/failure_detector.h"
 #include "vipa/membership.h"
 #include "vipa/ownership.h"
 #include "vipa/readiness.h"
@@ -89,6 +96,11 @@ class Node {
 
   void ready(const vipa::Identity& self);
   Result<void> begin(const vipa::Identity& self);
+  void make_roles(const vipa::Identity& self);
+  void make_succession(const vipa::Identity& self);
+  void make_moves();
+  void move_dvipa(const ControlSocket::Request& request, const Reply& reply);
+  void drain(const ControlSocket::Request& request, const Reply& reply);
   void ownership_changed(const vipa::DvipaState& state);
   void link_up(const xcf::v1::Hello& hello);
   void link_down(const std::string& node, const std::string& reason);
@@ -96,17 +108,28 @@ class Node {
   void worker_event(path::Event event);
   void load_manual_sas(const std::string& file, Reply reply);
   void unload_manual_sas(const std::string& file, const Reply& reply);
+  void beat();
+  void heard(const std::string& node, const xcf::v1::Heartbeat& heartbeat);
+  void members_changed();
   void poll_listeners();
   void sample_use();
   void publish_soon();
   void publish();
   void steer();
+  void renew_addresses();
+  void serving(IpAddress dvipa);
+  void announce(IpAddress dvipa, Epoch epoch, Duration again);
+  void replay_record(const xcf::v1::Hello& from, const xcf::v1::ReplayRecord& record);
+  void takeover_query(const xcf::v1::Hello& from, const xcf::v1::TakeoverQuery& query);
+  [[nodiscard]] const xcf::v1::Hello* link(const std::string& node) const;
+  [[nodiscard]] const xcf::v1::Hello* link(NodeId node) const;
   [[nodiscard]] std::vector<io::SteeredDvipa> steered() const;
   [[nodiscard]] xcf::v1::Hello hello() const;
   void every(Duration period, void (Node::*task)());
 
   NodeConfig config_;
   World world_;
+  EventLog events_{world_.executor, world_.log};
   std::function<void(const Error&)> failed_;
   vipa::Membership membership_;
   vipa::Ownership ownership_;
@@ -115,14 +138,22 @@ class Node {
   std::unique_ptr<ipsec::SaFactory> factory_;
   std::optional<LocalSas> local_sas_;
   std::optional<vipa::Readiness> readiness_;
+  std::optional<vipa::FailureDetector> detector_;
   std::optional<OwnerRole> owner_;
   std::optional<ManualSas> manual_;
   std::optional<ShadowRole> shadow_;
+  std::optional<WindowRequests> windows_;
+  std::optional<WitnessRole> witness_;
+  std::optional<OwnerReplay> replay_;
+  std::optional<Succession> succession_;
+  std::optional<Moves> moves_;
   std::optional<FilterFeed> filters_;
 
   std::map<std::string, Link> links_;  // that are up, by node
+  std::uint64_t beats_ = 0;
   std::vector<io::SteeredDvipa> steered_;
   bool steering_failed_ = false;
+  Time renewed_{};  // the lease of the owned ones
   bool publish_pending_ = false;
   bool stopped_ = false;
   bool facility_reachable_ = true;

@@ -28,37 +28,44 @@ OwnerRole::OwnerRole(Parts parts)
 
 // ---- ownership ----
 
-void OwnerRole::became_owner(IpAddress dvipa, Epoch epoch) {
+void OwnerRole::became_owner(IpAddress dvipa, Epoch epoch, ShadowRole::Inheritance left) {
   Owned& owned = owned_[dvipa];
   owned.epoch = epoch;
   owned.ports.clear();
   owned.all_ports = false;
-  for (const vipa::Distribute& distribute : parts_.config.definition.distributes_of(dvipa)) {
+  for (const vipa::Distribute& distribute : parts_.ownership.distributes_of(dvipa)) {
     owned.all_ports |= distribute.all_ports();
     owned.ports.insert(owned.ports.end(), distribute.ports.begin(), distribute.ports.end());
   }
   owned.installation = std::make_unique<ike::Installation>(dvipa, epoch, parts_.rng);
   owned.members.clear();
+  owned.serving = false;
+  owned.closed.clear();
+  inherit(dvipa, owned, std::move(left));
   for (const xcf::v1::Filter& filter : static_filters(parts_.config.filters, dvipa))
     owned.installation->add_filter(filter, ike::Origin::kOperator);
-  parts_.readiness.distribute(dvipa, parts_.config.definition.distributes_of(dvipa));
-  parts_.log.info("owner of {} from now on, epoch {}", dvipa.to_string(), epoch.value());
-  broadcast_vipa_list();  // members refuse SAs of a DVIPA that they have not been told of
-  refresh_members(dvipa, owned);
+  parts_.readiness.distribute(dvipa, parts_.ownership.distributes_of(dvipa));
+  broadcast_vipa_list();
   parts_.tables_changed();
 }
 
 void OwnerRole::lost(IpAddress dvipa) {
   const auto found = owned_.find(dvipa);
   if (found == owned_.end()) return;
-  // charon must not believe in SAs that are gone: it deletes them at the peers and negotiates anew under the next
-  // epoch.
+  // Where a backup is, the SAs go on: whatever charon would tell the peers of them is wrong. Else it must not
+  // believe in SAs that are gone: it deletes them at the peers and negotiates anew under the next epoch.
+  const auto state = parts_.ownership.dvipa(dvipa);
+  const bool others = state && !state->backups.empty();
   for (const auto& [id, sa] : found->second.installation->sas()) {
     const IpAddress source = sa.direction == ipsec::Direction::kInbound ? sa.remote : sa.local;
-    if (parts_.ike != nullptr && !ike::is_manual(sa.tunnel))
+    if (!others && parts_.ike != nullptr && !ike::is_manual(sa.tunnel))
       parts_.ike->expire(ike::name_of(sa), source, ike::Expiry::kHard);
   }
-  for (const SaId id : found->second.installation->flush_sas()) remove_sa(id);
+  // What was set aside for them stays set aside: another owner goes on behind it.
+  for (const SaId id : found->second.installation->flush_sas()) {
+    parts_.ceilings.abandon(id);
+    remove_sa(id);
+  }
   owned_.erase(found);
   parts_.readiness.distribute(dvipa, {});
   broadcast_vipa_list();
@@ -94,8 +101,10 @@ void OwnerRole::link_down(const std::string& node) {
   parts_.tables_changed();
 }
 
-// Spec B3: potential targets that have shadow caches, and backups.
+// Spec B3: potential targets that have shadow caches, and backups. None before it serves: of what a former owner
+// has left nothing may be deleted anywhere, for the next owner might need it (distributor/replay_recovery.h).
 void OwnerRole::refresh_members(IpAddress dvipa, Owned& owned) {
+  if (!owned.serving) return;
   std::set<std::string> wanted;
   const auto targets = parts_.readiness.potential_targets(dvipa);
   for (const auto& [name, hello] : links_) {

@@ -4,7 +4,9 @@
 // up over all hosts and the IKE daemon told of expiry (D2, E4).
 //
 //   OwnerRole owner(parts);
-//   owner.became_owner(dvipa, epoch);           // from vipa::Ownership
+//   owner.became_owner(dvipa, epoch, shadow.take_over(…));     // from vipa::Ownership
+//   owner.go_on(dvipa, found);                  // a takeover: what is known of the SAs' numbers (takeover.h)
+//   owner.serve(dvipa);                         // members get everything, packets may come
 //   owner.link_up("t1", hello); owner.received("t1", message);
 //   owner.tick(now);                            // a few times a second
 //
@@ -30,6 +32,8 @@
 #include "node/install_times.h"
 #include "node/local_sas.h"
 #include "node/log.h"
+#include "node/shadow_role.h"
+#include "node/takeover.h"
 #include "vipa/ownership.h"
 #include "vipa/readiness.h"
 #include "xcf/bus.h"
@@ -53,16 +57,28 @@ class OwnerRole final : public ike::IkeEvents {
     NodeId self;
     std::function<void()> tables_changed;                    // filters or ready targets are others now
     std::function<void(SaId)> manual_expired = [](SaId) {};  // a manual SA is gone: its hard limit is reached
+    std::function<void(IpAddress, SaId)> sa_added = [](IpAddress, SaId) {};  // an inbound one
   };
 
   explicit OwnerRole(Parts parts);
 
   // ---- ownership ----
-  void became_owner(IpAddress dvipa, Epoch epoch);
+  /// From now on members refuse the former owner. Nothing is received yet.
+  void became_owner(IpAddress dvipa, Epoch epoch, ShadowRole::Inheritance left = {});
+  /// What the former owner has left goes on from what is known of its numbers, here first. The rest is closed by
+  /// serve().
+  void go_on(IpAddress dvipa, const Takeover::Found& found);
+  void serve(IpAddress dvipa);
+  /// Its packets may not come any more: another node is about to own it. serve() takes it back.
+  void pause(IpAddress dvipa);
   void lost(IpAddress dvipa);
   /// Backups of an owned DVIPA have come or gone.
   void backups_changed(IpAddress dvipa);
   [[nodiscard]] bool owns(IpAddress dvipa) const { return owned_.contains(dvipa); }
+  [[nodiscard]] bool serves(IpAddress dvipa) const {
+    const auto found = owned_.find(dvipa);
+    return found != owned_.end() && found->second.serving;
+  }
 
   // ---- members ----
   void link_up(const xcf::v1::Hello& hello);
@@ -97,6 +113,8 @@ class OwnerRole final : public ike::IkeEvents {
     bool all_ports = false;
     std::unique_ptr<ike::Installation> installation;
     std::set<std::string> members;  // that get its SAs and filters
+    bool serving = false;           // its packets may come
+    std::vector<SaId> closed;       // of the former owner; gone when it serves
   };
   [[nodiscard]] const std::map<IpAddress, Owned>& owned() const { return owned_; }
   [[nodiscard]] const ike::Lifesize& lifesize() const { return lifesize_; }
@@ -136,6 +154,8 @@ class OwnerRole final : public ike::IkeEvents {
   Named named(ike::SaName name);
   const ipsec::SaParameters* find_sa(SaId id) const;
   void remove_sa(SaId id);
+  void inherit(IpAddress dvipa, Owned& owned, ShadowRole::Inheritance left);
+  bool go_on(const Owned& owned, const ipsec::SaParameters& sa, const Takeover::Found& found);
   void add_shares(const std::string& node, xcf::v1::Install& install);
   void refresh_members(IpAddress dvipa, Owned& owned);
   void flush_outgoing(Owned& owned);

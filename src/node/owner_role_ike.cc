@@ -104,6 +104,7 @@ Result<SaId> OwnerRole::install_sa(ipsec::SaParameters sa, SeqNo first) {
     remove_sa(*id);
     return tl::unexpected(local.error());
   }
+  if (installed.direction == ipsec::Direction::kInbound) parts_.sa_added(installed.local, *id);
   flush_outgoing(**owned);  // before the line is written: every member waits for it
   parts_.log.info("SA {:#010x} of {} installed: {}, {} {}, {}, peer {}", installed.spi.value(), installed.tunnel,
                   installed.direction == ipsec::Direction::kInbound ? "inbound" : "outbound",

@@ -309,10 +309,12 @@ TEST_F(OwnerRoleTest, TakesListenersOfItsEpoch) {
 
 // The table that the worker gets: of an owned DVIPA the owner's filters, of others those that its owner has sent.
 TEST_F(OwnerRoleTest, FeedsFiltersToTheDataPlane) {
+  EventLog events(executor, log);
   ShadowRole shadow{{.executor = executor,
                      .bus = bus,
                      .local_sas = local_sas,
                      .log = log,
+                     .events = events,
                      .tables_changed = [] {},
                      .dvipas_changed = [] {}}};
   FilterFeed feed(factory.tunnels());
@@ -369,6 +371,71 @@ TEST_F(OwnerRoleTest, FeedsFiltersToTheDataPlane) {
   list.clear_dvipas();
   shadow.vipa_list(rival, list);
   EXPECT_EQ(feed.update(role, shadow)->size(), 0u);
+}
+
+// ---- a takeover ----
+
+struct TakenOver : OwnerRoleTest {
+  static constexpr SaId kIn = SaId(7ULL << 32 | 1), kOut = SaId(7ULL << 32 | 2);
+
+  TakenOver() {
+    ShadowRole::Inheritance left;
+    for (auto sa :
+         {sa_of(kIn.value(), Direction::kInbound, 0x9001), sa_of(kOut.value(), Direction::kOutbound, 0x9002)}) {
+      EXPECT_TRUE(local_sas.install(sa, Epoch(7), NodeId(9), executor.now(), {}));
+      left.sas[sa.id] = std::move(sa);
+    }
+    role.lost(kDvipa);
+    role.became_owner(kDvipa, epoch, std::move(left));
+    role.link_up(hello_of("t1", 2));
+    found.window = [this](SaId) { return window; };
+    window = distributor::WindowReport{.sa = kIn, .top = SeqNo(9), .floor = SeqNo(9), .blocks = {}};
+    found.ceilings[kOut] = {.last = SeqNo(1000), .revision = facility::Revision(3)};
+    plane.commands.clear();
+    bus.take();
+  }
+  [[nodiscard]] std::vector<SaId> owned_sas() {
+    std::vector<SaId> ids;
+    for (const auto* own : plane.all<path::OwnSa>()) ids.push_back(own->id);
+    return ids;
+  }
+
+  Takeover::Found found;
+  std::optional<distributor::WindowReport> window;
+};
+
+TEST_F(TakenOver, GoesOnBehindWhatWasUsed) {
+  role.go_on(kDvipa, found);
+  const auto own = plane.all<path::OwnSa>();
+  ASSERT_THAT(own, SizeIs(2));
+  EXPECT_EQ(own[0]->known, *window);
+  EXPECT_EQ(own[1]->first, SeqNo(1001));
+  EXPECT_EQ(own[1]->epoch, epoch);
+  EXPECT_THAT(bus.take(), IsEmpty()) << "members are told nothing before it serves";
+  role.serve(kDvipa);
+  EXPECT_THAT(installation().sas(), SizeIs(2));
+  EXPECT_FALSE(bus.take().empty());
+}
+
+TEST_F(TakenOver, ClosesWhatNobodyKnows) {
+  window.reset();
+  found.ceilings.clear();
+  role.go_on(kDvipa, found);
+  EXPECT_THAT(owned_sas(), IsEmpty());
+  EXPECT_THAT(plane.all<path::RemoveSa>(), IsEmpty()) << "the next owner may find it";
+  role.serve(kDvipa);
+  EXPECT_THAT(plane.all<path::RemoveSa>(), SizeIs(2));
+  EXPECT_THAT(installation().sas(), IsEmpty());
+}
+
+TEST_F(OwnerRoleTest, LeavesToTheNextOwnerWhatWasSetAside) {
+  const SaId id = add(Direction::kOutbound, 0x2001);
+  role.need_ceiling(id, SeqNo(1000));
+  executor.run_for(1s);
+  ASSERT_EQ(ceiling(id), "1000");
+  role.lost(kDvipa);
+  executor.run_for(1s);
+  EXPECT_EQ(ceiling(id), "1000");
 }
 
 }  // namespace

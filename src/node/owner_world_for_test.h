@@ -111,6 +111,7 @@ class OwnerRoleTest : public testing::Test, protected OwnerHostWithFilter, prote
                               [this](Result<facility::CasOutcome> o) { epoch = Epoch(o->revision.value()); });
     executor.run_for(1s);
     role.became_owner(kDvipa, epoch);
+    role.serve(kDvipa);
   }
 
   /// A target named by DESTIP, whose link has come up; what it was sent is forgotten.

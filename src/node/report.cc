@@ -64,11 +64,6 @@ std::uint64_t seconds(Duration d) {
   return static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::seconds>(d).count());
 }
 
-/// To the microsecond.
-double milliseconds(Duration d) {
-  return 1e-3 * static_cast<double>(std::chrono::duration_cast<std::chrono::microseconds>(d).count());
-}
-
 }  // namespace
 
 std::string Report::name_of(NodeId id) const {
@@ -175,9 +170,13 @@ json Report::dvipa(IpAddress address, const OwnerRole::Owned& owned) const {
     json& names = ready[std::to_string(port)];
     for (const vipa::ReadyTarget& target : targets) names.push_back(name_of(target.node));
   }
-  return {{"address", address.to_string()},   {"owner", node_.config_.name},
-          {"epoch", owned.epoch.value()},     {"role", "owner"},
-          {"backups", std::move(backups)},    {"ports", ports_of(owned.all_ports, owned.ports)},
+  return {{"address", address.to_string()},
+          {"owner", node_.config_.name},
+          {"epoch", owned.epoch.value()},
+          {"role", "owner"},
+          {"serving", owned.serving},
+          {"backups", std::move(backups)},
+          {"ports", ports_of(owned.all_ports, owned.ports)},
           {"targets_ready", std::move(ready)}};
 }
 
@@ -199,6 +198,21 @@ json Report::dvipa(IpAddress address, const ShadowRole::Dvipa& shadow) const {
       {"role", role},
       {"backups", std::move(backups)},
       {"ports", ports_of(shadow.record.all_ports(), {shadow.record.ports().begin(), shadow.record.ports().end()})}};
+}
+
+json Report::events() const {
+  json list = json::array();
+  const Time now = node_.world_.executor.now();
+  for (const EventLog::Event& event : node_.events_.list()) {
+    json one = {{"dvipa", event.dvipa.to_string()},
+                {"epoch", event.epoch.value()},
+                {"what", event.what},
+                {"reason", event.reason},
+                {"ago_ms", std::chrono::duration_cast<std::chrono::milliseconds>(now - event.when).count()}};
+    if (event.took) one["took_ms"] = milliseconds(*event.took);
+    list.push_back(std::move(one));
+  }
+  return {{"node", node_.config_.name}, {"events", std::move(list)}};
 }
 
 json Report::warnings() const {

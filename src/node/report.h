@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Report: a node's answers to `testudo status`, `sa`, `connections` and `counters`, as docs/commands.md describes
+// Report: a node's answers to `testudo status`, `sa`, `connections`, `counters` and
+// `events`, as docs/commands.md describes
 // them. Reads what the node knows; never a key.
 #pragma once
 
@@ -20,6 +21,7 @@ class Report {
   [[nodiscard]] nlohmann::json sa(const std::vector<sequence::SequencerInfo>& leases) const;
   [[nodiscard]] nlohmann::json connections(const std::vector<distributor::ConnectionInfo>& list) const;
   [[nodiscard]] nlohmann::json counters() const;
+  [[nodiscard]] nlohmann::json events() const;
 
  private:
   [[nodiscard]] nlohmann::json members() const;

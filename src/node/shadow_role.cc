@@ -13,6 +13,10 @@ namespace testudo::node {
 namespace {
 
 constexpr Duration kPullAgain = 20ms;
+// For that long what a DVIPA has here waits for the next owner. Who might be that one waits far shorter than the
+// others: when he goes on with an SA, nobody has forgotten yet what of it he has accepted.
+constexpr Duration kNextOwner = 60s;
+constexpr Duration kBeNextOwner = 10s;
 
 void note_named(ShadowRole::Named& named, const xcf::v1::Install& install) {
   for (const xcf::v1::Sa& sa : install.sas()) named.sas.insert(SaId(sa.id()));
@@ -36,9 +40,9 @@ void ShadowRole::vipa_list(const xcf::v1::Hello& from, const xcf::v1::VipaList& 
   }
   std::vector<IpAddress> gone;
   for (const auto& [address, dvipa] : dvipas_) {
-    if (dvipa.owner == from.node() && !named.contains(address)) gone.push_back(address);
+    if (dvipa.owner == from.node() && !dvipa.given_up && !named.contains(address)) gone.push_back(address);
   }
-  for (const IpAddress address : gone) forget(address);
+  for (const IpAddress address : gone) given_up(address);
   if (!changed && gone.empty()) return;
   parts_.dvipas_changed();
   parts_.tables_changed();
@@ -65,20 +69,23 @@ bool ShadowRole::learn(const xcf::v1::Hello& from, const xcf::v1::Dvipa& record)
   Dvipa& dvipa = dvipas_[address];
   const bool new_owner = dvipa.epoch != epoch || dvipa.owner != from.node();
   newest = epoch;
-  if (new_owner) {
-    dvipa = Dvipa{.record = record,
-                  .epoch = epoch,
-                  .owner = from.node(),
-                  .owner_id = NodeId(static_cast<std::uint16_t>(from.node_id())),
-                  .filters = {},
-                  .filter_changes = {},
-                  .listening = {},
-                  .named = {}};
-    parts_.local_sas.remove_others(address, epoch, dvipa.owner_id, parts_.executor.now());
-    parts_.log.info("{} is owned by {}, epoch {}", address.to_string(), dvipa.owner, epoch.value());
-  }
+  if (new_owner) follow(dvipa, address, from, epoch);
   dvipa.record = record;
+  dvipa.given_up = false;
   return true;
+}
+
+/// The SAs and filters of the former owner go on (spec G1). Those that the new one does not name go when it has
+/// named all that it has.
+void ShadowRole::follow(Dvipa& dvipa, IpAddress address, const xcf::v1::Hello& owner, Epoch epoch) {
+  dvipa.epoch = epoch;
+  dvipa.owner = owner.node();
+  dvipa.owner_id = NodeId(static_cast<std::uint16_t>(owner.node_id()));
+  dvipa.listening.clear();
+  dvipa.named.reset();
+  parts_.local_sas.follow_owner(address, epoch, dvipa.owner_id);
+  parts_.events.add(
+      {.what = "followed", .dvipa = address, .epoch = epoch, .reason = fmt::format("{} owns it", dvipa.owner)});
 }
 
 void ShadowRole::epoch_seen(IpAddress dvipa, Epoch epoch) {
@@ -86,10 +93,54 @@ void ShadowRole::epoch_seen(IpAddress dvipa, Epoch epoch) {
   newest = std::max(newest, epoch);
 }
 
+/// With a backup there will soon be another owner, who goes on with what is here.
+void ShadowRole::given_up(IpAddress address) {
+  Dvipa& dvipa = dvipas_.at(address);
+  parts_.events.add({.what = "given up",
+                     .dvipa = address,
+                     .epoch = dvipa.epoch,
+                     .reason = fmt::format("{} no longer owns it", dvipa.owner)});
+  if (dvipa.record.backups().empty()) return forget(address);
+  dvipa.given_up = true;
+  parts_.executor.run_after(parts_.stands_by(address) ? kBeNextOwner : kNextOwner,
+                            [this, address, epoch = dvipa.epoch, alive = alive_] {
+                              if (!*alive) return;
+                              const auto found = dvipas_.find(address);
+                              if (found == dvipas_.end() || !found->second.given_up || found->second.epoch != epoch)
+                                return;
+                              parts_.events.add({.what = "forgotten",
+                                                 .dvipa = address,
+                                                 .epoch = epoch,
+                                                 .reason = "nobody has taken it over: its SAs are gone",
+                                                 .level = LogLevel::kWarning});
+                              forget(address);
+                              parts_.dvipas_changed();
+                              parts_.tables_changed();
+                            });
+}
+
 void ShadowRole::forget(IpAddress address) {
-  parts_.log.info("{} is no longer owned by {}", address.to_string(), dvipas_.at(address).owner);
   dvipas_.erase(address);
-  parts_.local_sas.remove_others(address, Epoch(0), NodeId(0), parts_.executor.now());
+  parts_.local_sas.remove_all(address, parts_.executor.now());
+}
+
+bool ShadowRole::follows(IpAddress dvipa, const std::string& node, Epoch epoch) const {
+  const auto found = dvipas_.find(dvipa);
+  return found != dvipas_.end() && found->second.owner == node && found->second.epoch == epoch;
+}
+
+ShadowRole::Inheritance ShadowRole::take_over(IpAddress address, Epoch epoch, NodeId self) {
+  epoch_seen(address, epoch);
+  auto found = dvipas_.extract(address);
+  Inheritance left;
+  if (!found.empty()) left = {.sas = std::move(found.mapped().sas), .filters = std::move(found.mapped().filters)};
+  std::vector<SaId> unknown;
+  for (const auto& [id, entry] : parts_.local_sas.all()) {
+    if (entry.sa->local() == address && !left.sas.contains(id)) unknown.push_back(id);
+  }
+  for (const SaId id : unknown) parts_.local_sas.remove(id, parts_.executor.now());
+  parts_.local_sas.follow_owner(address, epoch, self);
+  return left;
 }
 
 // ---- SAs and filters (spec B4, B5) ----
@@ -124,23 +175,16 @@ void ShadowRole::install(const xcf::v1::Hello& from, const xcf::v1::Install& ins
 
 Result<void> ShadowRole::apply(Dvipa& dvipa, const xcf::v1::Install& install) {
   const IpAddress address = xcf::address_of(install.dvipa());
-  const Time now = parts_.executor.now();
   if (install.replace_begins()) dvipa.named.emplace();
   if (install.replace_all() && !dvipa.named) dvipa.named.emplace();
   if (dvipa.named) note_named(*dvipa.named, install);
   if (install.replace_all()) drop_unnamed(address, dvipa, *std::exchange(dvipa.named, std::nullopt));
   Result<void> result;
   for (const xcf::v1::Sa& message : install.sas()) {
-    auto sa = ike::sa_from_message(message);
-    if (!sa) return tl::unexpected(sa.error());
-    const ike::Share share = ike::share_from_message(message.share());
-    if (auto done = parts_.local_sas.install(std::move(*sa), dvipa.epoch, dvipa.owner_id, now, share); !done)
-      result = done;
+    if (auto done = install_sa(dvipa, message); !done) result = done;
   }
-  for (const xcf::v1::UpdateSa& message : install.update_sas()) {
-    if (const auto move = ike::update_from_message(message)) parts_.local_sas.move(*move);
-  }
-  for (const std::uint64_t id : install.delete_sas()) parts_.local_sas.remove(SaId(id), now);
+  for (const xcf::v1::UpdateSa& message : install.update_sas()) move_sa(dvipa, message);
+  for (const std::uint64_t id : install.delete_sas()) delete_sa(address, dvipa, SaId(id));
   for (const xcf::v1::Filter& filter : install.filters()) {
     dvipa.filters[filter.id()] = filter;
     dvipa.filter_changes.push_back({filter.id(), filter});
@@ -154,13 +198,39 @@ Result<void> ShadowRole::apply(Dvipa& dvipa, const xcf::v1::Install& install) {
   return result;
 }
 
+Result<void> ShadowRole::install_sa(Dvipa& dvipa, const xcf::v1::Sa& message) {
+  auto sa = ike::sa_from_message(message);
+  if (!sa) return tl::unexpected(sa.error());
+  if (parts_.stands_by(sa->local)) dvipa.sas[sa->id] = *sa;
+  return parts_.local_sas.install(std::move(*sa), dvipa.epoch, dvipa.owner_id, parts_.executor.now(),
+                                  ike::share_from_message(message.share()));
+}
+
+void ShadowRole::move_sa(Dvipa& dvipa, const xcf::v1::UpdateSa& message) {
+  const auto move = ike::update_from_message(message);
+  if (!move) return;
+  parts_.local_sas.move(*move);
+  const auto kept = dvipa.sas.find(move->id);
+  if (kept == dvipa.sas.end()) return;
+  kept->second.remote = move->remote.address;
+  kept->second.remote_port = move->remote.port;
+  kept->second.local_port = move->local_port;
+  kept->second.udp_encapsulation = move->udp_encapsulation;
+}
+
+void ShadowRole::delete_sa(IpAddress address, Dvipa& dvipa, SaId id) {
+  dvipa.sas.erase(id);
+  parts_.local_sas.remove(id, parts_.executor.now());
+  parts_.deleted(address, id);
+}
+
 // What the owner still has stays as it is, with its replay window; the rest goes.
 void ShadowRole::drop_unnamed(IpAddress address, Dvipa& dvipa, const Named& named) {
   std::vector<SaId> gone;
   for (const auto& [id, entry] : parts_.local_sas.all()) {
     if (entry.sa->local() == address && !named.sas.contains(id)) gone.push_back(id);
   }
-  for (const SaId id : gone) parts_.local_sas.remove(id, parts_.executor.now());
+  for (const SaId id : gone) delete_sa(address, dvipa, id);
   std::erase_if(dvipa.filters, [&](const auto& entry) {
     if (named.filters.contains(entry.first)) return false;
     dvipa.filter_changes.push_back({entry.first, std::nullopt});

@@ -14,6 +14,7 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <memory>
 #include <optional>
 #include <set>
 #include <string>
@@ -22,6 +23,7 @@
 #include "base/executor.h"
 #include "ike/installation.h"
 #include "io/netlink/host_network.h"
+#include "node/event_log.h"
 #include "node/local_sas.h"
 #include "node/log.h"
 #include "xcf/bus.h"
@@ -35,11 +37,18 @@ class ShadowRole {
     xcf::Bus& bus;
     LocalSas& local_sas;
     Log& log;
+    EventLog& events;
     std::function<void()> tables_changed;  // filters or DVIPAs are others now
     std::function<void()> dvipas_changed;  // the set of DVIPAs is another one now: steering and sockets follow
+    /// This node may own the DVIPA one day: it keeps its SAs so that it can give them to others.
+    std::function<bool(IpAddress)> stands_by = [](IpAddress) { return false; };
+    std::function<void(IpAddress, SaId)> deleted = [](IpAddress, SaId) {};  // by its owner
   };
 
   explicit ShadowRole(Parts parts) : parts_(std::move(parts)) {}
+  ~ShadowRole() { *alive_ = false; }
+  ShadowRole(const ShadowRole&) = delete;
+  ShadowRole& operator=(const ShadowRole&) = delete;
 
   void vipa_list(const xcf::v1::Hello& from, const xcf::v1::VipaList& list);
   /// The coupling facility has seen this epoch: claims under older ones are refused, also by a node that has just
@@ -60,6 +69,14 @@ class ShadowRole {
   /// Reports use to the SAs' owners.
   void used(const std::vector<LocalSas::Use>& uses);
 
+  /// What the former owner of a DVIPA has left here.
+  struct Inheritance {
+    std::map<SaId, ipsec::SaParameters> sas;
+    std::map<std::uint64_t, xcf::v1::Filter> filters;
+  };
+  /// This node owns the DVIPA now, under this epoch: it is no shadow any more. Its SAs stay in the data plane.
+  Inheritance take_over(IpAddress dvipa, Epoch epoch, NodeId self);
+
   /// What an owner has named since it began to replace everything.
   struct Named {
     std::set<SaId> sas;
@@ -74,14 +91,23 @@ class ShadowRole {
     std::vector<ike::FilterChange> filter_changes;     // that take_filter_changes() has not returned yet
     std::set<std::uint16_t> listening;                 // told to the owner
     std::optional<Named> named;                        // while all is being replaced, in parts
+    std::map<SaId, ipsec::SaParameters> sas;           // where this node stands by
+    bool given_up = false;                             // by its owner; a backup will come
   };
   [[nodiscard]] const std::map<IpAddress, Dvipa>& dvipas() const { return dvipas_; }
+  /// The node is the DVIPA's owner, under this epoch, as far as is known here.
+  [[nodiscard]] bool follows(IpAddress dvipa, const std::string& node, Epoch epoch) const;
   /// As Installation's, of one DVIPA.
   std::vector<ike::FilterChange> take_filter_changes(IpAddress dvipa);
 
  private:
   bool learn(const xcf::v1::Hello& from, const xcf::v1::Dvipa& record);
+  void follow(Dvipa& dvipa, IpAddress address, const xcf::v1::Hello& owner, Epoch epoch);
+  void given_up(IpAddress address);
   void forget(IpAddress address);
+  Result<void> install_sa(Dvipa& dvipa, const xcf::v1::Sa& message);
+  void move_sa(Dvipa& dvipa, const xcf::v1::UpdateSa& message);
+  void delete_sa(IpAddress address, Dvipa& dvipa, SaId id);
   [[nodiscard]] std::string why_refused(const xcf::v1::Hello& from, const xcf::v1::Install& install) const;
   Result<void> apply(Dvipa& dvipa, const xcf::v1::Install& install);
   void drop_unnamed(IpAddress address, Dvipa& dvipa, const Named& named);
@@ -93,6 +119,7 @@ class ShadowRole {
   std::map<IpAddress, Epoch> newest_epochs_;  // also of DVIPAs that nobody owns at the moment
   std::set<io::Listener> listeners_;
   std::map<std::pair<Spi, IpAddress>, Time> pulled_;  // not asked for again within a short time
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
 
 }  // namespace testudo::node

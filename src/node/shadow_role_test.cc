@@ -113,14 +113,20 @@ class ShadowRoleTest : public testing::Test {
   RecordingBus bus;
   RecordingPlane plane;
   RecordingLog log;
+  EventLog events{executor, log};
   LocalSas local_sas{{}, factory, plane};
   int tables_changed = 0, dvipas_changed = 0;
+  bool stands_by = false;
+  std::vector<std::uint64_t> deleted;
   ShadowRole shadow{{.executor = executor,
                      .bus = bus,
                      .local_sas = local_sas,
                      .log = log,
+                     .events = events,
                      .tables_changed = [this] { ++tables_changed; },
-                     .dvipas_changed = [this] { ++dvipas_changed; }}};
+                     .dvipas_changed = [this] { ++dvipas_changed; },
+                     .stands_by = [this](IpAddress) { return stands_by; },
+                     .deleted = [this](IpAddress, SaId sa) { deleted.push_back(sa.value()); }}};
 };
 
 TEST_F(ShadowRoleTest, LearnsTheVipaList) {
@@ -170,18 +176,88 @@ TEST_F(ShadowRoleTest, RefusesAnEpochThatTheFacilityKnowsToBeOver) {
   EXPECT_EQ(shadow.dvipas().at(kDvipa).owner, "owner");
 }
 
-TEST_F(ShadowRoleTest, ANewOwnersEpochEndsTheOldSas) {
+TEST_F(ShadowRoleTest, TheOldSasGoOnUnderANewOwnerUntilHeHasNamedHisOwn) {
   learn();
   ASSERT_EQ(install(owner, install_of({1, 2}, {1})), "");
   const Epoch next(kEpoch.value() + 5);
   list(rival, {record(kDvipa, next, {80})});
   EXPECT_EQ(shadow.dvipas().at(kDvipa).owner, "rival");
-  EXPECT_THAT(sas(), IsEmpty());
-  EXPECT_THAT(filters(), IsEmpty());
+  EXPECT_EQ(sas(), (std::set<std::uint64_t>{1, 2}));
+  EXPECT_EQ(filters(), (std::set<std::uint64_t>{1}));
+  ASSERT_THAT(plane.all<path::FollowOwner>(), SizeIs(2));
+  EXPECT_EQ(plane.all<path::FollowOwner>()[1]->epoch, next);
   EXPECT_THAT(install(owner, install_of({3}, {})), HasSubstr("epoch 41"));
-  EXPECT_EQ(install(rival, install_of({4}, {}, next)), "");
+  auto all = install_of({2, 4}, {}, next);
+  all.set_replace_all(true);
+  EXPECT_EQ(install(rival, all), "");
+  EXPECT_EQ(sas(), (std::set<std::uint64_t>{2, 4}));
+  EXPECT_THAT(filters(), IsEmpty());
   list(owner, {});  // the old one at last knows: the DVIPA is not its own to take away
-  EXPECT_EQ(sas(), (std::set<std::uint64_t>{4}));
+  EXPECT_EQ(sas(), (std::set<std::uint64_t>{2, 4}));
+}
+
+TEST_F(ShadowRoleTest, WhatAnOwnerGivesUpWaitsForItsBackup) {
+  auto with_backup = record(kDvipa, kEpoch, {80});
+  with_backup.add_backups("rival");
+  list(owner, {with_backup});
+  bus.take();
+  ASSERT_EQ(install(owner, install_of({1}, {1})), "");
+  list(owner, {});
+  executor.run_for(50s);
+  EXPECT_EQ(sas(), (std::set<std::uint64_t>{1}));
+  with_backup.set_epoch(kEpoch.value() + 5);
+  list(rival, {with_backup});
+  executor.run_for(70s);
+  EXPECT_EQ(sas(), (std::set<std::uint64_t>{1})) << "it has come";
+  list(rival, {});
+  executor.run_for(70s);
+  EXPECT_THAT(sas(), IsEmpty()) << "nobody has come";
+  EXPECT_FALSE(shadow.dvipas().contains(kDvipa));
+}
+
+// Else it might go on with an SA of which a target has forgotten its window already.
+TEST_F(ShadowRoleTest, AStandByForgetsLongBeforeTheTargets) {
+  stands_by = true;
+  auto with_backup = record(kDvipa, kEpoch, {80});
+  with_backup.add_backups("rival");
+  list(owner, {with_backup});
+  bus.take();
+  ASSERT_EQ(install(owner, install_of({1}, {1})), "");
+  list(owner, {});
+  executor.run_for(11s);
+  EXPECT_THAT(sas(), IsEmpty());
+}
+
+TEST_F(ShadowRoleTest, WithoutABackupNothingWaits) {
+  learn();
+  ASSERT_EQ(install(owner, install_of({1}, {1})), "");
+  list(owner, {});
+  EXPECT_THAT(sas(), IsEmpty());
+}
+
+// Its keys go with it: the new owner gives the SA to members that come later.
+TEST_F(ShadowRoleTest, AStandByTakesOverWhatItHasSeen) {
+  stands_by = true;
+  learn();
+  ASSERT_EQ(install(owner, install_of({1, 2}, {1})), "");
+  auto changes = install_of({3}, {});
+  auto moved = sa_of(1, Direction::kInbound, 0x1001);
+  moved.remote_port = 999;
+  *changes.add_update_sas() = ike::update_to_message(moved);
+  changes.add_delete_sas(2);
+  ASSERT_EQ(install(owner, changes), "");
+  EXPECT_EQ(deleted, (std::vector<std::uint64_t>{2}));
+  const Epoch next(kEpoch.value() + 5);
+  const auto left = shadow.take_over(kDvipa, next, NodeId(9));
+  ASSERT_THAT(left.sas, SizeIs(2));
+  EXPECT_EQ(left.sas.at(SaId(1)).remote_port, 999);
+  EXPECT_EQ(left.sas.at(SaId(3)).key.size(), sa_of(3, Direction::kInbound, 0x1003).key.size());
+  EXPECT_THAT(left.filters, SizeIs(1));
+  EXPECT_EQ(sas(), (std::set<std::uint64_t>{1, 3})) << "they stay in the data plane";
+  EXPECT_EQ(local_sas.all().at(SaId(1)).epoch, next);
+  EXPECT_FALSE(shadow.dvipas().contains(kDvipa));
+  list(owner, {record(kDvipa, kEpoch, {80})});
+  EXPECT_FALSE(shadow.dvipas().contains(kDvipa)) << "the former owner is refused";
 }
 
 TEST_F(ShadowRoleTest, RefusesInstalls) {

@@ -26,7 +26,7 @@ distributor::Dvipa owned_dvipa(NodeId self, IpAddress address, Epoch epoch, cons
 
 std::shared_ptr<const distributor::Distribution> make_distribution(
     NodeId self, const OwnerRole& owner, const ShadowRole& shadow, const vipa::Readiness& readiness,
-    const std::map<NodeId, xcf::v1::Hello>& members) {
+    const std::map<NodeId, xcf::v1::Hello>& members, const std::function<bool(IpAddress, NodeId)>& may_forward) {
   std::vector<distributor::Member> reachable;
   for (const auto& [id, hello] : members) {
     const IpAddress address = xcf::address_of(hello.xcf_address());
@@ -37,6 +37,10 @@ std::shared_ptr<const distributor::Distribution> make_distribution(
   std::vector<distributor::Dvipa> dvipas;
   for (const auto& [address, owned] : owner.owned()) {
     dvipas.push_back(owned_dvipa(self, address, owned.epoch, owned.ports, owned.all_ports, readiness));
+    std::vector<NodeId>& forward_to = dvipas.back().forward_to.emplace({self});
+    for (const auto& [id, hello] : members) {
+      if (may_forward(address, id)) forward_to.push_back(id);
+    }
   }
   for (const auto& [address, dvipa] : shadow.dvipas()) {
     if (owner.owns(address)) continue;

@@ -3,6 +3,7 @@
 // at the moment. (Filters: filter_feed.h.)
 #pragma once
 
+#include <functional>
 #include <map>
 #include <memory>
 
@@ -15,9 +16,9 @@
 
 namespace testudo::node {
 
-/// `members`: those whose XCF link is up, by number.
+/// `members`: those whose XCF link is up, by number. `may_forward`: who may be given connections of an owned DVIPA.
 [[nodiscard]] std::shared_ptr<const distributor::Distribution> make_distribution(
     NodeId self, const OwnerRole& owner, const ShadowRole& shadow, const vipa::Readiness& readiness,
-    const std::map<NodeId, xcf::v1::Hello>& members);
+    const std::map<NodeId, xcf::v1::Hello>& members, const std::function<bool(IpAddress, NodeId)>& may_forward);
 
 }  // namespace testudo::node

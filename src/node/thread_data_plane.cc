@@ -76,17 +76,19 @@ Result<path::WorkerPorts> ThreadDataPlane::open_ports() {
 
 // ---- DVIPAs' sockets ----
 
-Result<path::SetDvipaPorts> ThreadDataPlane::open_sockets(const io::SteeredDvipa& dvipa) const {
+Result<path::SetDvipaPorts> ThreadDataPlane::open_sockets(const io::SteeredDvipa& dvipa, bool was_here) const {
   const auto open = [&](std::uint16_t port) {
     io::UdpPort::Options options;
     options.local = {dvipa.address, port};
     options.free_bind = true;
     return io::UdpPort::open(options);
   };
-  path::SetDvipaPorts ports{.dvipa = dvipa.address, .ike = nullptr, .nat_t = nullptr};
-  auto nat_t = open(wire::kNatTraversalPort);
-  if (!nat_t) return tl::unexpected(nat_t.error());
-  ports.nat_t = std::move(*nat_t);
+  path::SetDvipaPorts ports{.dvipa = dvipa.address, .ike = nullptr, .nat_t = nullptr, .keep_nat_t = was_here};
+  if (!was_here) {
+    auto nat_t = open(wire::kNatTraversalPort);
+    if (!nat_t) return tl::unexpected(nat_t.error());
+    ports.nat_t = std::move(*nat_t);
+  }
   if (!dvipa.owned) return ports;
   auto ike = open(wire::kIkePort);
   if (!ike) return tl::unexpected(ike.error());
@@ -102,19 +104,20 @@ Result<void> ThreadDataPlane::serve(const std::vector<io::SteeredDvipa>& dvipas)
     wanted[dvipa.address] = dvipa.owned;
     if (dvipa.owned) owned.push_back(dvipa.address);
   }
-  for (const auto& [address, was_owned] : served_) {
-    const auto still = wanted.find(address);
-    if (still != wanted.end() && still->second == was_owned) continue;
-    submit(path::SetDvipaPorts{.dvipa = address, .ike = nullptr, .nat_t = nullptr});
+  for (const auto& [address, owned_before] : served_) {
+    if (!wanted.contains(address)) submit(path::SetDvipaPorts{.dvipa = address, .ike = nullptr, .nat_t = nullptr});
   }
   for (const io::SteeredDvipa& dvipa : dvipas) {
     const auto before = served_.find(dvipa.address);
     if (before != served_.end() && before->second == dvipa.owned) continue;
-    auto sockets = open_sockets(dvipa);
-    if (sockets)
+    auto sockets = open_sockets(dvipa, before != served_.end());
+    if (sockets) {
       submit(std::move(*sockets));
-    else
+    } else {
       result = tl::unexpected(sockets.error());
+      wanted.erase(dvipa.address);
+      if (before != served_.end()) wanted[dvipa.address] = before->second;
+    }
   }
   served_ = std::move(wanted);
   if (raw_ != nullptr) {

@@ -40,7 +40,8 @@ class ThreadDataPlane final : public DataPlane {
   static constexpr std::size_t kQueue = 4096;
 
   Result<path::WorkerPorts> open_ports();
-  Result<path::SetDvipaPorts> open_sockets(const io::SteeredDvipa& dvipa) const;
+  /// `was_here`: as a shadow's DVIPA or an owned one, it keeps its port 4500.
+  Result<path::SetDvipaPorts> open_sockets(const io::SteeredDvipa& dvipa, bool was_here) const;
   void push_waiting();
   void run_worker();
   void watch_descriptors(std::uint64_t& generation, std::vector<int>& watched);

@@ -62,6 +62,7 @@ struct SetDvipaPorts {
   IpAddress dvipa;
   std::unique_ptr<io::PacketPort> ike;    // UDP 500; null: none
   std::unique_ptr<io::PacketPort> nat_t;  // UDP 4500; null: none
+  bool keep_nat_t = false;                // the one that is there stays
 };
 /// The coupling facility has set aside the sequence numbers below and including `last` of an outbound SA.
 struct SetCeiling {

@@ -109,7 +109,7 @@ void Worker::apply(SetDvipaPorts& command) {
     ports = &dvipa_ports_.emplace_back(DvipaPorts{.dvipa = command.dvipa, .ike = {}, .nat_t = {}});
   Retired old;
   old.ports[0] = std::exchange(ports->ike, std::move(command.ike));
-  old.ports[1] = std::exchange(ports->nat_t, std::move(command.nat_t));
+  if (!command.keep_nat_t) old.ports[1] = std::exchange(ports->nat_t, std::move(command.nat_t));
   if (!ports->ike && !ports->nat_t) {
     std::erase_if(dvipa_ports_, [&](const DvipaPorts& p) { return p.dvipa == command.dvipa; });
   }

@@ -138,7 +138,9 @@ void Worker::apply(HoldAccepted& command) {
   if (command.hold) holding_.push_back(command.dvipa);
 }
 
+/// What has waited for too long is lost first: control counts on it (node/owner_replay.h).
 void Worker::apply(Release& command) {
+  drops_.count(Drop::kUnconfirmed, accepted_hold_.expire(now_));
   while (const AcceptedHold::Held* held = accepted_hold_.front()) {
     if (held->batch > command.batch) break;
     if (held->where == AcceptedHold::Where::kLocal) {

@@ -33,6 +33,7 @@ constexpr std::array kQueries = {
     QueryCommand{"sa", "Security associations, their sequence leases, and filters"},
     QueryCommand{"connections", "Distributed connections and their targets"},
     QueryCommand{"counters", "Packets per port and stage, and drops by reason"},
+    QueryCommand{"events", "The latest changes of ownership of DVIPAs, as this node has made or seen them"},
 };
 
 int run_node(const std::string& config, std::ostream& err) {
@@ -45,6 +46,39 @@ int fail_with(std::ostream& err, const Error& error, ExitStatus status) {
   err << "testudo: " << error.message << "\n";
   return status;
 }
+
+void add_query_options(CLI::App& sub, QueryOptions& options) {
+  sub.add_flag("--json", options.json, "The answer as one JSON object (docs/commands.md)");
+  CLI::Option* socket = sub.add_option("--socket", options.socket, "Control socket of the node")->type_name("PATH");
+  sub.add_option("--config", options.config, "Node file; its control socket is asked")
+      ->type_name("FILE")
+      ->excludes(socket);
+  sub.add_option("--timeout", options.timeout_seconds, "Seconds to wait for the answer")
+      ->type_name("SECONDS")
+      ->check(CLI::Range(1, 600))
+      ->capture_default_str();
+}
+
+/// testudo dvipa move, testudo drain.
+struct MoveCommand {
+  MoveCommand(CLI::App& app, QueryOptions& options) {
+    CLI::App* dvipa = app.add_subcommand("dvipa", "What an operator does with a DVIPA")->require_subcommand(1);
+    move = dvipa->add_subcommand("move", "Let another node own it, as MOVEABLE says; connections are kept");
+    move->add_option("address", address, "The DVIPA")->required()->type_name("ADDRESS");
+    move->add_option("--to", to, "Node that defines it or backs it up")->required()->type_name("NODE");
+    add_query_options(*move, options);
+    drain = app.add_subcommand("drain", "Move all DVIPAs that the node owns to their best live backups");
+    add_query_options(*drain, options);
+  }
+  [[nodiscard]] bool parsed() const { return move->parsed() || drain->parsed(); }
+  [[nodiscard]] nlohmann::json request() const {
+    if (drain->parsed()) return {{"command", "drain"}};
+    return {{"command", "dvipa move"}, {"dvipa", address}, {"to", to}};
+  }
+
+  std::string address, to;
+  CLI::App *move, *drain;
+};
 
 /// testudo sa list, load, unload, check.
 struct ManualCommand {
@@ -81,10 +115,11 @@ int change(const ManualCommand& manual, const QueryOptions& options, std::ostrea
   return write_change(*answer, out, err);
 }
 
-int query(const std::string& command, const QueryOptions& options, std::ostream& out, std::ostream& err) {
+int query(const nlohmann::json& whole, const QueryOptions& options, std::ostream& out, std::ostream& err) {
+  const std::string command = whole.at("command");
   const Result<std::string> socket = control_socket(options.socket, options.config);
   if (!socket) return fail_with(err, socket.error(), kUnreachable);
-  const Result<nlohmann::json> answer = ask(*socket, command, std::chrono::seconds(options.timeout_seconds));
+  const Result<nlohmann::json> answer = request(*socket, whole, std::chrono::seconds(options.timeout_seconds));
   if (!answer) return fail_with(err, answer.error(), kUnreachable);
   if (answer->contains("error"))
     return fail_with(err, Error{"the node says: " + answer->at("error").dump()}, kFailed);
@@ -118,18 +153,9 @@ int run(int argc, const char* const* argv, std::ostream& out, std::ostream& err)
 
   QueryOptions options;
   for (const QueryCommand& q : kQueries) {
-    CLI::App* sub = app.add_subcommand(q.name, q.help);
-    sub->add_flag("--json", options.json, "The answer as one JSON object (docs/commands.md)");
-    CLI::Option* socket =
-        sub->add_option("--socket", options.socket, "Control socket of the node")->type_name("PATH");
-    sub->add_option("--config", options.config, "Node file; its control socket is asked")
-        ->type_name("FILE")
-        ->excludes(socket);
-    sub->add_option("--timeout", options.timeout_seconds, "Seconds to wait for the answer")
-        ->type_name("SECONDS")
-        ->check(CLI::Range(1, 600))
-        ->capture_default_str();
+    add_query_options(*app.add_subcommand(q.name, q.help), options);
   }
+  const MoveCommand moves(app, options);
   const ManualCommand manual(*app.get_subcommand("sa"));
 
   try {
@@ -141,7 +167,8 @@ int run(int argc, const char* const* argv, std::ostream& out, std::ostream& err)
   if (checks->parsed()) return check(check_options, out);
   if (manual.checks()) return check_manual({manual.file, options.config, options.json}, out);
   if (manual.changes()) return change(manual, options, out, err);
-  return query(app.get_subcommands().front()->get_name(), options, out, err);
+  if (moves.parsed()) return query(moves.request(), options, out, err);
+  return query({{"command", app.get_subcommands().front()->get_name()}}, options, out, err);
 }
 
 }  // namespace testudo::cli

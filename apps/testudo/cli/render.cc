@@ -177,6 +177,29 @@ std::string counters(const json& a) {
   return out + section("\nDropped", drops, "nothing");
 }
 
+std::string events(const json& a) {
+  Table table({"AGO", "DVIPA", "EPOCH", "EVENT", "TOOK", "REASON"}, {kRight, kLeft, kRight, kLeft, kRight});
+  for (const json& e : list(a, "events")) {
+    table.row({milliseconds_text(number(e, "ago_ms")), text(e, "dvipa"), text(e, "epoch"), text(e, "what"),
+               e.contains("took_ms") ? text(e, "took_ms") + " ms" : "", text(e, "reason")});
+  }
+  return section("Events", table, "none");
+}
+
+std::string moved(const json& a) {
+  return fmt::format("{} is moving from {} to {}: `testudo events` tells when it has\n", text(a, "dvipa"),
+                     text(a, "from"), text(a, "to"));
+}
+
+std::string drained(const json& a) {
+  std::string out;
+  for (const json& m : list(a, "moving"))
+    out += fmt::format("{} is moving to {}\n", text(m, "dvipa"), text(m, "to"));
+  for (const json& s : list(a, "staying"))
+    out += fmt::format("{} stays: {}\n", text(s, "dvipa"), text(s, "reason"));
+  return out.empty() ? "The node owns nothing.\n" : out;
+}
+
 }  // namespace
 
 Result<std::string> render(const std::string& command, const json& answer) {
@@ -185,6 +208,9 @@ Result<std::string> render(const std::string& command, const json& answer) {
     if (command == "sa") return sa(answer);
     if (command == "connections") return connections(answer);
     if (command == "counters") return counters(answer);
+    if (command == "events") return events(answer);
+    if (command == "dvipa move") return moved(answer);
+    if (command == "drain") return drained(answer);
   } catch (const std::exception& e) {  // json's, or stoi's: another version's answer
     return fail(fmt::format("the answer has an unexpected shape ({}): --json shows it as it is", e.what()));
   }

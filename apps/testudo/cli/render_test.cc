@@ -41,6 +41,9 @@ TEST(Render, EveryDocumentedAnswer) {
       {"connections",
        {"Connections: 1", "198.51.100.7:40312  192.0.2.100:80  tcp       t2      established  yes", "0.012 s"}},
       {"counters", {"SEND FAILED", "Owner, inbound", "forwarded", "nothing"}},
+      {"dvipa move", {"192.0.2.100 is moving from owner to backup"}},
+      {"drain", {"192.0.2.100 is moving to backup\n192.0.2.101 stays: it has no live backup\n"}},
+      {"events", {"192.0.2.100     17  serving  41.7 ms  3 connections and 2 SAs go on"}},
   };
   for (const auto& [command, wanted] : table) {
     const auto json = nlohmann::json::parse(documented(command));
@@ -54,7 +57,7 @@ TEST(Render, EveryDocumentedAnswer) {
 }
 
 TEST(Render, NodeThatKnowsLittle) {
-  for (const char* command : {"status", "sa", "connections", "counters"}) {
+  for (const char* command : {"status", "sa", "connections", "counters", "events", "drain"}) {
     EXPECT_TRUE(render(command, nlohmann::json::object())) << command;
   }
   const auto text =

@@ -10,6 +10,7 @@
 // Threads: the control thread.
 #pragma once
 
+#include <chrono>
 #include <compare>
 #include <cstdint>
 #include <set>
@@ -34,6 +35,9 @@ struct Steering {
   std::string tun = {};      // exists, made by TunPort
   std::string xcf = {};      // interface by which packets are forwarded; empty: none
   std::vector<SteeredDvipa> dvipas = {};
+  /// So long after the last apply() or renew() this host no longer answers neighbours for what it owns: its node
+  /// has died, and another host may own it. 0: it goes on.
+  std::chrono::seconds lease = {};
 };
 
 /// A TCP port on which a socket of this host listens. 0.0.0.0 is the wildcard of IPv4, :: that of IPv6; a
@@ -70,6 +74,8 @@ class HostNetwork {
   /// Makes the kernel's state what `wanted` says, whatever it was; the same once more changes nothing. Protection
   /// comes first and goes last, so no step leaves a DVIPA open. A DVIPA that is newly owned is announced.
   virtual Result<void> apply(const Steering& wanted) = 0;
+  /// The lease begins anew.
+  virtual Result<void> renew(const Steering& present) = 0;
   /// Takes everything away, also what a former run has left. For an orderly stop: after a crash it stays (fail
   /// closed).
   virtual Result<void> clear(const Steering& last) = 0;

@@ -128,7 +128,7 @@ Result<void> set_addresses(RouteSocket& kernel, const Steering& wanted, const In
       if (auto done = kernel.remove_address(interfaces.network, d.address); !done) return done;
       continue;
     }
-    const auto added = kernel.add_address(interfaces.network, d.address);
+    const auto added = kernel.add_address(interfaces.network, d.address, wanted.lease);
     if (!added) return tl::unexpected(added.error());
     for (int i = 0; *added && i < kAnnouncements; ++i) {
       if (auto done = announce_address(wanted.network, d.address); !done) return done;
@@ -167,6 +167,18 @@ Result<void> KernelNetwork::apply(const Steering& wanted) {
     if (auto done = remove_dvipa(*kernel, guarded.dvipas[i].address, *interfaces); !done) return done;
   }
   return set_firewall(wanted);
+}
+
+Result<void> KernelNetwork::renew(const Steering& present) {
+  auto kernel = RouteSocket::open();
+  if (!kernel) return tl::unexpected(kernel.error());
+  const auto network = index_of(present.network, "it was there before");
+  if (!network) return tl::unexpected(network.error());
+  for (const SteeredDvipa& d : present.dvipas) {
+    if (!d.owned) continue;
+    if (auto done = kernel->renew_address(*network, d.address, present.lease); !done) return done;
+  }
+  return {};
 }
 
 Result<void> KernelNetwork::clear(const Steering& last) {

@@ -14,7 +14,8 @@
 //              of them: its neighbour discovery speaks for an interface's own addresses only
 //   addresses  DVIPA/32 or /128 on the TUN; on its owner on the network interface too, which makes the kernel
 //   answer
-//              neighbours. IPv6 ones without duplicate address detection, deprecated
+//              neighbours, and for the time of the lease only. IPv6 ones without duplicate address detection,
+//              deprecated
 // Rules and routes of a family only while it has a DVIPA. The kernel's own tables are the only memory: rules of
 // preference 5271 name the DVIPAs of a former run.
 #pragma once
@@ -26,6 +27,7 @@ namespace testudo::io {
 class KernelNetwork final : public HostNetwork {
  public:
   Result<void> apply(const Steering& wanted) override;
+  Result<void> renew(const Steering& present) override;
   Result<void> clear(const Steering& last) override;
   Result<void> announce(const std::string& network, IpAddress dvipa) override;
   Result<std::set<Listener>> listening_ports(const std::string& tun) override;

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 #include <poll.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include <array>
 #include <utility>
@@ -164,6 +165,23 @@ TEST_F(KernelNetworkTest, FollowsChangesOfOwnershipAndMembership) {
   EXPECT_TRUE(has(output_of("ip addr show dev testudo0"), "192.0.2.101/32"));
   EXPECT_FALSE(has(output_of("ip addr show dev v0"), "2001:db8::101/128"));
   EXPECT_TRUE(has(output_of("ip addr show dev testudo0"), "2001:db8::101/128"));
+}
+
+TEST_F(KernelNetworkTest, WithoutItsNodeAnOwnerAnswersNeighboursNoLonger) {
+  wanted.lease = std::chrono::seconds(2);
+  apply();
+  const auto owned = [] {
+    const std::string all = output_of("ip addr show dev v0");
+    return has(all, "192.0.2.100/32") && has(all, "2001:db8::100/128");
+  };
+  for (int i = 0; i < 6; ++i) {
+    ::usleep(500'000);
+    ASSERT_TRUE(host.renew(wanted));
+    ASSERT_TRUE(owned());
+  }
+  for (int i = 0; i < 60 && owned(); ++i) ::usleep(100'000);
+  EXPECT_FALSE(owned());
+  EXPECT_TRUE(has(output_of("ip addr show dev testudo0"), "192.0.2.100/32"));
 }
 
 TEST_F(KernelNetworkTest, ClearLeavesNothing) {

@@ -62,15 +62,14 @@ std::string interface_name(int index) {
                                                                        : "interface " + std::to_string(index);
 }
 
-InterfaceAddr interface_address(int interface, IpAddress address) {
+InterfaceAddr interface_address(int interface, IpAddress address, std::chrono::seconds life = {}) {
   InterfaceAddr a(rtnl_addr_alloc());
   rtnl_addr_set_ifindex(a.get(), interface);
   rtnl_addr_set_local(a.get(), host_address(address).get());
-  if (address.is_v6()) {
-    rtnl_addr_set_flags(a.get(), IFA_F_NODAD | IFA_F_NOPREFIXROUTE);
-    rtnl_addr_set_valid_lifetime(a.get(), kForever);
-    rtnl_addr_set_preferred_lifetime(a.get(), 0);
-  }
+  const std::uint32_t seconds = life.count() == 0 ? kForever : static_cast<std::uint32_t>(life.count());
+  if (address.is_v6()) rtnl_addr_set_flags(a.get(), IFA_F_NODAD | IFA_F_NOPREFIXROUTE);
+  rtnl_addr_set_valid_lifetime(a.get(), seconds);
+  rtnl_addr_set_preferred_lifetime(a.get(), address.is_v6() ? 0 : seconds);
   return a;
 }
 
@@ -131,15 +130,21 @@ Result<RouteSocket> RouteSocket::open() {
   return RouteSocket(std::move(socket));
 }
 
-Result<bool> RouteSocket::add_address(int interface, IpAddress address) {
+Result<bool> RouteSocket::add_address(int interface, IpAddress address, std::chrono::seconds life) {
   const int status =
-      rtnl_addr_add(socket_.get(), interface_address(interface, address).get(), NLM_F_CREATE | NLM_F_EXCL);
+      rtnl_addr_add(socket_.get(), interface_address(interface, address, life).get(), NLM_F_CREATE | NLM_F_EXCL);
   if (status == -NLE_EXIST) return false;
   if (status < 0) {
     return fail("cannot add " + host_prefix(address) + " to " + interface_name(interface) + ": " +
                 nl_geterror(status) + "; CAP_NET_ADMIN is needed");
   }
   return true;
+}
+
+Result<void> RouteSocket::renew_address(int interface, IpAddress address, std::chrono::seconds life) {
+  return check(
+      rtnl_addr_add(socket_.get(), interface_address(interface, address, life).get(), NLM_F_CREATE | NLM_F_REPLACE),
+      0, "cannot renew " + host_prefix(address) + " on " + interface_name(interface));
 }
 
 Result<void> RouteSocket::remove_address(int interface, IpAddress address) {

@@ -5,6 +5,7 @@
 
 #include <netlink/netlink.h>
 
+#include <chrono>
 #include <memory>
 #include <set>
 #include <string>
@@ -36,8 +37,11 @@ class RouteSocket {
   static Result<RouteSocket> open();
 
   /// As a host address. An IPv6 one is used at once, without duplicate address detection (another host has it too),
-  /// and is "deprecated": the kernel never chooses it for what does not ask for it. True: it was not there before.
-  Result<bool> add_address(int interface, IpAddress address);
+  /// and is "deprecated": the kernel never chooses it for what does not ask for it. After `life` the kernel removes
+  /// it; 0: never. True: it was not there before.
+  Result<bool> add_address(int interface, IpAddress address, std::chrono::seconds life = {});
+  /// Its life begins anew.
+  Result<void> renew_address(int interface, IpAddress address, std::chrono::seconds life);
   Result<void> remove_address(int interface, IpAddress address);
 
   /// All of `first` ≤ preference ≤ `last`. Of IPv6 none where the kernel has no IPv6.
