@@ -65,8 +65,8 @@ class Installation {
   Spi allocate_spi();
   /// Gives the SA its id and queues it to every member. The name must be free.
   Result<SaId> add_sa(ipsec::SaParameters sa);
-  /// Takeover, before there is a member: an SA of a former owner, under the id that everybody knows it by. False: its
-  /// name is taken.
+  /// Takeover, before there is a member: an SA of a former owner, under the id that everybody knows it by. False:
+  /// its name is taken.
   bool inherit_sa(ipsec::SaParameters sa);
   /// The same id on another path, queued to every member, who replace what they have.
   Result<SaId> update_sa(SaName name, const SaPath& path);

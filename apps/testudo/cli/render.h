@@ -9,8 +9,8 @@
 
 namespace testudo::cli {
 
-/// `command` is "status", "sa", "connections", "counters", "events", "dvipa move" or "drain". An Error when the answer has another shape than the
-/// schema's.
+/// `command` is "status", "sa", "connections", "counters", "events", "dvipa move" or "drain". An Error when the
+/// answer has another shape than the schema's.
 [[nodiscard]] Result<std::string> render(const std::string& command, const nlohmann::json& answer);
 
 }  // namespace testudo::cli
