@@ -90,6 +90,7 @@ SimNode::~SimNode() {
 
 void SimNode::start() {
   CHECK(!running());
+  vanished_.reset();
   const std::uint64_t seed = options_.seed * 1000 + ++lives_;
   world_.transcript.line(config_.name, "starts");
   life_ = std::make_unique<Life>(world_.time);
@@ -144,11 +145,21 @@ void SimNode::attach() {
 
 void SimNode::crash() {
   world_.transcript.line(config_.name, "crashes");
+  cut_off();
+  life_.reset();
+}
+
+void SimNode::vanish() {
+  world_.transcript.line(config_.name, "vanishes");
+  cut_off();
+  vanished_ = std::move(life_);
+}
+
+void SimNode::cut_off() {
   world_.network.detach(config_.name);
   world_.control.isolate(config_.name);
   life_->control.stop();
   life_->kernel.stop();
-  life_.reset();
 }
 
 void SimNode::from_tun(std::span<const std::uint8_t> packet) {

@@ -42,6 +42,8 @@ class SimNode {
   void start();
   /// The host is gone at once: nobody is told, and what its TCP had is lost.
   void crash();
+  /// As crash(), by a loss of power: no connection is closed, others find out by its silence.
+  void vanish();
   [[nodiscard]] bool running() const { return life_ != nullptr; }
   [[nodiscard]] const std::string& name() const { return config_.name; }
   /// How often it has started.
@@ -68,6 +70,7 @@ class SimNode {
   struct Life;
 
   void attach();
+  void cut_off();
   void from_tun(std::span<const std::uint8_t> packet);
   void outbound_installed(ike::SaName name, crypto::Suite suite);
 
@@ -77,6 +80,7 @@ class SimNode {
   std::set<Endpoint> listeners_;  // of the application, which starts with the host
   std::uint64_t lives_ = 0;
   std::unique_ptr<Life> life_;
+  std::unique_ptr<Life> vanished_;  // its end of connections, which nobody closes
 };
 
 }  // namespace testudo::sim

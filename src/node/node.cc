@@ -193,6 +193,10 @@ void Node::make_succession(const vipa::Identity& self) {
                                      .windows = *windows_,
                                      .log = world_.log,
                                      .changed = replay_changed});
+  // Who has vanished is a backup, with a link, until his session and the link have found out.
+  const auto keeper_link = [this](const std::string& node) {
+    return detector_->silent(world_.executor.now()).contains(node) ? nullptr : link(node);
+  };
   succession_.emplace(Succession::Parts{.executor = world_.executor,
                                         .plane = world_.plane,
                                         .events = events_,
@@ -210,7 +214,7 @@ void Node::make_succession(const vipa::Identity& self) {
                                                      .log = world_.log,
                                                      .self = self.id,
                                                      .link = [this](NodeId node) { return link(node); }},
-                                        .link = [this](const std::string& node) { return link(node); },
+                                        .link = keeper_link,
                                         .publish = [this] { publish(); },
                                         .serving = [this](IpAddress dvipa) { serving(dvipa); }});
 }
@@ -388,6 +392,7 @@ void Node::beat() {
   for (const std::string& name : detector_->silent(now)) heartbeat.add_silent(name);
   for (const auto& [name, link] : links_) world_.bus.send(name, envelope);
   ownership_.suspect(detector_->dead(now));
+  succession_->members_changed();  // a keeper may have fallen silent
 }
 
 void Node::heard(const std::string& node, const xcf::v1::Heartbeat& heartbeat) {
