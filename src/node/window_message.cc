@@ -3,9 +3,10 @@
 
 #include <fmt/format.h>
 
-#include <limits>
+#include <exception>
 #include <nlohmann/json.hpp>
-#include <stdexcept>
+
+#include "vipa/json_number.h"
 
 namespace testudo::node {
 
@@ -16,15 +17,6 @@ namespace {
 
 constexpr std::uint64_t kBlock = 64;  // numbers
 constexpr int kBlocksMost = 1 << 14;  // of one SA: more than the largest ledger has
-
-/// What the library does not look at: it cuts a number that is too large for its type.
-template <typename T>
-T number(const nlohmann::json& record, const char* field) {
-  const auto wide = record.at(field).get<std::uint64_t>();
-  if (!record.at(field).is_number_unsigned() || wide > std::numeric_limits<T>::max())
-    throw std::out_of_range(fmt::format("{} is out of range", field));
-  return static_cast<T>(wide);
-}
 
 }  // namespace
 
@@ -83,11 +75,11 @@ Result<ReplayWitnesses> witnesses_from_json(const std::string& text) {
   try {
     const nlohmann::json json = nlohmann::json::parse(text);
     ReplayWitnesses witnesses;
-    witnesses.epoch = Epoch(number<std::uint64_t>(json, "epoch"));
-    witnesses.keeper = NodeId(number<std::uint16_t>(json, "keeper"));
+    witnesses.epoch = Epoch(vipa::number<std::uint64_t>(json, "epoch"));
+    witnesses.keeper = NodeId(vipa::number<std::uint16_t>(json, "keeper"));
     for (const nlohmann::json& target : json.at("targets")) {
-      witnesses.targets.push_back({.node = NodeId(number<std::uint16_t>(target, "node")),
-                                   .incarnation = number<std::uint32_t>(target, "incarnation")});
+      witnesses.targets.push_back({.node = NodeId(vipa::number<std::uint16_t>(target, "node")),
+                                   .incarnation = vipa::number<std::uint32_t>(target, "incarnation")});
     }
     return witnesses;
   } catch (const std::exception& e) {

@@ -2,32 +2,14 @@
 // The values of members/NAME, owner/ADDRESS and backup/ADDRESS/NAME as JSON.
 #include <fmt/format.h>
 
-#include <limits>
 #include <nlohmann/json.hpp>
-#include <stdexcept>
 
+#include "vipa/json_number.h"
 #include "vipa/membership.h"
 #include "vipa/ownership.h"
 
 namespace testudo::vipa {
 namespace {
-
-/// What the library does not look at: it cuts a number that is too large for its type.
-template <typename T>
-T number(const nlohmann::json& value) {
-  const auto wide =
-      value.is_number_unsigned() ? value.get<std::uint64_t>() : std::numeric_limits<std::uint64_t>::max();
-  if (wide > std::numeric_limits<T>::max()) {
-    throw std::out_of_range(
-        fmt::format("{} is no number from 0 to {}", value.dump(), std::numeric_limits<T>::max()));
-  }
-  return static_cast<T>(wide);
-}
-
-template <typename T>
-T number(const nlohmann::json& record, const char* field) {
-  return number<T>(record.at(field));
-}
 
 std::string named(const char* what, const std::exception& e) {
   return fmt::format("not {} record: {}", what, e.what());
