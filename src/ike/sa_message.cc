@@ -164,6 +164,13 @@ Share share_from_message(const xcf::v1::Share& m) {
           .report = {.bytes = m.report_bytes(), .packets = m.report_packets()}};
 }
 
+void follow(ipsec::SaParameters& sa, const SaMove& move) {
+  sa.remote = move.remote.address;
+  sa.remote_port = move.remote.port;
+  sa.local_port = move.local_port;
+  sa.udp_encapsulation = move.udp_encapsulation;
+}
+
 xcf::v1::UpdateSa update_to_message(const ipsec::SaParameters& sa) {
   xcf::v1::UpdateSa m;
   m.set_id(sa.id.value());

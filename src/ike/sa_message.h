@@ -29,6 +29,7 @@ struct SaMove {
   std::uint16_t local_port = 0;
   bool udp_encapsulation = false;
 };
+void follow(ipsec::SaParameters& sa, const SaMove& move);
 [[nodiscard]] xcf::v1::UpdateSa update_to_message(const ipsec::SaParameters& sa);
 Result<SaMove> update_from_message(const xcf::v1::UpdateSa& message);
 

@@ -56,10 +56,23 @@ std::string Ceilings::key(const std::string& name) const {
   return fmt::format("{}manual-ceiling/{}", prefix_, name);
 }
 
-void Ceilings::inherit(SaId sa, SeqNo last, facility::Revision revision) {
+std::string Ceilings::keys_beside(const std::string& prefix, SaId sa) {
+  return fmt::format("{}ceiling/{:08x}", prefix, sa.value() >> 32);
+}
+
+std::optional<std::pair<SaId, Ceilings::Inherited>> Ceilings::read(const facility::Entry& entry) {
+  const char* const end = entry.key.data() + entry.key.size();
+  std::uint64_t sa = 0;
+  const auto parsed = std::from_chars(entry.key.data() + entry.key.rfind('/') + 1, end, sa, 16);
+  if (parsed.ec != std::errc() || parsed.ptr != end) return std::nullopt;
+  const auto stored = stored_of(entry.value);
+  return std::pair(SaId(sa), Inherited{.last = stored ? stored->last : kUnknown, .revision = entry.modified});
+}
+
+void Ceilings::inherit(SaId sa, const Inherited& inherited) {
   Ceiling& ceiling = ceilings_[sa];
-  ceiling.done = last;
-  ceiling.revision = revision;
+  ceiling.done = inherited.last;
+  ceiling.revision = inherited.revision;
 }
 
 void Ceilings::reserve(const Request& request) {

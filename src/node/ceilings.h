@@ -24,6 +24,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 
 #include "base/address.h"
 #include "base/executor.h"
@@ -69,8 +70,17 @@ class Ceilings {
   /// The SA's numbers are these.
   void adopt(SaId sa, const Opened& opened);
 
-  /// Takeover: set aside by the SA's former owner. `revision`: of its key.
-  void inherit(SaId sa, SeqNo last, facility::Revision revision);
+  /// What a former owner has set aside for an SA.
+  struct Inherited {
+    SeqNo last;  // kUnknown: what is there is no number, so nobody knows what was granted
+    facility::Revision revision;
+  };
+  static constexpr SeqNo kUnknown{~std::uint64_t{0}};
+  /// Takeover: what the keys of all SAs begin with that were made under the same epoch as this one
+  /// (ike/installation.h), and what such a key says. Nothing: it is not the key of an SA.
+  [[nodiscard]] static std::string keys_beside(const std::string& prefix, SaId sa);
+  [[nodiscard]] static std::optional<std::pair<SaId, Inherited>> read(const facility::Entry& entry);
+  void inherit(SaId sa, const Inherited& inherited);
 
   /// Goes on until it is done, the SA is forgotten, or the epoch is over.
   void reserve(const Request& request);

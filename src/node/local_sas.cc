@@ -88,11 +88,7 @@ void LocalSas::follow(const ipsec::SaParameters& shown, const ipsec::SaParameter
 void LocalSas::move(const ike::SaMove& move) {
   const auto found = entries_.find(move.id);
   if (found == entries_.end()) return;
-  ipsec::SaParameters& shown = found->second.shown;
-  shown.remote = move.remote.address;
-  shown.remote_port = move.remote.port;
-  shown.local_port = move.local_port;
-  shown.udp_encapsulation = move.udp_encapsulation;
+  ike::follow(found->second.shown, move);
   plane_.submit(path::MoveSa{.id = move.id,
                              .remote = move.remote,
                              .local_port = move.local_port,
@@ -119,11 +115,15 @@ void LocalSas::follow_owner(IpAddress dvipa, Epoch epoch, NodeId owner) {
 }
 
 void LocalSas::remove_all(IpAddress dvipa, Time now) {
-  std::vector<SaId> gone;
+  for (const SaId id : of(dvipa)) remove(id, now);
+}
+
+std::vector<SaId> LocalSas::of(IpAddress dvipa) const {
+  std::vector<SaId> ids;
   for (const auto& [id, entry] : entries_) {
-    if (entry.sa->local() == dvipa) gone.push_back(id);
+    if (entry.sa->local() == dvipa) ids.push_back(id);
   }
-  for (const SaId id : gone) remove(id, now);
+  return ids;
 }
 
 void LocalSas::retired(const ipsec::Sa& sa) {

@@ -79,6 +79,8 @@ class LocalSas {
   void report_again(IpAddress dvipa);
 
   [[nodiscard]] const std::map<SaId, Entry>& all() const { return entries_; }
+  /// Those of one DVIPA.
+  [[nodiscard]] std::vector<SaId> of(IpAddress dvipa) const;
   [[nodiscard]] bool has(SaId sa) const { return entries_.contains(sa); }
 
  private:

@@ -121,7 +121,7 @@ void OwnerReplay::send_record(IpAddress address, const Dvipa& dvipa, const Repla
 
 void OwnerReplay::set_targets(IpAddress address, const std::vector<Witness>& targets) {
   const auto found = dvipas_.find(address);
-  if (found == dvipas_.end()) return;
+  if (found == dvipas_.end() || found->second.wanted == targets) return;
   found->second.wanted = targets;
   join_targets(address, found->second);
 }

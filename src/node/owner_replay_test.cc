@@ -24,20 +24,6 @@ constexpr OwnerReplay::Keeper keeper(std::uint32_t incarnation = 1002) {
   return {.name = "backup", .node = NodeId(2), .incarnation = incarnation};
 }
 
-class FakeHost final : public io::HostNetwork {
- public:
-  Result<void> apply(const io::Steering&) override { return {}; }
-  Result<void> clear(const io::Steering&) override { return {}; }
-  Result<void> renew(const io::Steering&) override { return {}; }
-  Result<void> announce(const std::string&, IpAddress) override { return {}; }
-  Result<std::set<io::Listener>> listening_ports(const std::string&) override { return std::set<io::Listener>(); }
-  Result<std::set<io::TcpConnection>> connections(const std::string&, std::span<const IpAddress>) override {
-    return open;
-  }
-  Result<io::InterfaceInfo> interface(const std::string&) override { return io::InterfaceInfo{}; }
-  std::set<io::TcpConnection> open;
-};
-
 /// An owner with its keeper, who is the bus's other end: what the owner sends him is delivered by deliver().
 class OwnerReplayTest : public testing::Test {
  protected:

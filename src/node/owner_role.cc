@@ -10,6 +10,7 @@
 #include "ike/sa_message.h"
 #include "node/static_filters.h"
 #include "xcf/address_field.h"
+#include "xcf/hello.h"
 
 namespace testudo::node {
 namespace {
@@ -83,7 +84,7 @@ void OwnerRole::backups_changed(IpAddress dvipa) {
 
 void OwnerRole::link_up(const xcf::v1::Hello& hello) {
   links_[hello.node()] = hello;
-  parts_.readiness.link_up({.node = NodeId(static_cast<std::uint16_t>(hello.node_id())),
+  parts_.readiness.link_up({.node = xcf::number_of(hello),
                             .xcf_address = xcf::address_of(hello.xcf_address()),
                             .ipsec = hello.ipsec(),
                             .distributed_ipsec = hello.distributed_ipsec()});
@@ -95,7 +96,7 @@ void OwnerRole::link_up(const xcf::v1::Hello& hello) {
 void OwnerRole::link_down(const std::string& node) {
   const auto found = links_.find(node);
   if (found == links_.end()) return;
-  parts_.readiness.link_down(NodeId(static_cast<std::uint16_t>(found->second.node_id())));
+  parts_.readiness.link_down(xcf::number_of(found->second));
   links_.erase(found);
   for (auto& [dvipa, owned] : owned_) refresh_members(dvipa, owned);
   parts_.tables_changed();
@@ -108,7 +109,7 @@ void OwnerRole::refresh_members(IpAddress dvipa, Owned& owned) {
   std::set<std::string> wanted;
   const auto targets = parts_.readiness.potential_targets(dvipa);
   for (const auto& [name, hello] : links_) {
-    const NodeId id(static_cast<std::uint16_t>(hello.node_id()));
+    const NodeId id = xcf::number_of(hello);
     if (hello.distributed_ipsec() && std::find(targets.begin(), targets.end(), id) != targets.end())
       wanted.insert(name);
   }

@@ -44,8 +44,8 @@ bool OwnerRole::go_on(const Owned& owned, const ipsec::SaParameters& sa, const T
     own.known = *known;
   } else {
     const auto ceiling = found.ceilings.find(sa.id);
-    if (ceiling == found.ceilings.end() || ceiling->second.last == SeqNo(~std::uint64_t{0})) return false;
-    parts_.ceilings.inherit(sa.id, ceiling->second.last, ceiling->second.revision);
+    if (ceiling == found.ceilings.end() || ceiling->second.last == Ceilings::kUnknown) return false;
+    parts_.ceilings.inherit(sa.id, ceiling->second);
     own.first = SeqNo(ceiling->second.last.value() + 1);
   }
   parts_.plane.submit(std::move(own));

@@ -8,6 +8,7 @@
 
 #include "ike/sa_message.h"
 #include "xcf/address_field.h"
+#include "xcf/hello.h"
 
 namespace testudo::node {
 namespace {
@@ -80,7 +81,7 @@ bool ShadowRole::learn(const xcf::v1::Hello& from, const xcf::v1::Dvipa& record)
 void ShadowRole::follow(Dvipa& dvipa, IpAddress address, const xcf::v1::Hello& owner, Epoch epoch) {
   dvipa.epoch = epoch;
   dvipa.owner = owner.node();
-  dvipa.owner_id = NodeId(static_cast<std::uint16_t>(owner.node_id()));
+  dvipa.owner_id = xcf::number_of(owner);
   dvipa.listening.clear();
   dvipa.named.reset();
   parts_.local_sas.follow_owner(address, epoch, dvipa.owner_id);
@@ -134,11 +135,9 @@ ShadowRole::Inheritance ShadowRole::take_over(IpAddress address, Epoch epoch, No
   auto found = dvipas_.extract(address);
   Inheritance left;
   if (!found.empty()) left = {.sas = std::move(found.mapped().sas), .filters = std::move(found.mapped().filters)};
-  std::vector<SaId> unknown;
-  for (const auto& [id, entry] : parts_.local_sas.all()) {
-    if (entry.sa->local() == address && !left.sas.contains(id)) unknown.push_back(id);
+  for (const SaId id : parts_.local_sas.of(address)) {
+    if (!left.sas.contains(id)) parts_.local_sas.remove(id, parts_.executor.now());
   }
-  for (const SaId id : unknown) parts_.local_sas.remove(id, parts_.executor.now());
   parts_.local_sas.follow_owner(address, epoch, self);
   return left;
 }
@@ -211,11 +210,7 @@ void ShadowRole::move_sa(Dvipa& dvipa, const xcf::v1::UpdateSa& message) {
   if (!move) return;
   parts_.local_sas.move(*move);
   const auto kept = dvipa.sas.find(move->id);
-  if (kept == dvipa.sas.end()) return;
-  kept->second.remote = move->remote.address;
-  kept->second.remote_port = move->remote.port;
-  kept->second.local_port = move->local_port;
-  kept->second.udp_encapsulation = move->udp_encapsulation;
+  if (kept != dvipa.sas.end()) ike::follow(kept->second, *move);
 }
 
 void ShadowRole::delete_sa(IpAddress address, Dvipa& dvipa, SaId id) {
@@ -226,11 +221,9 @@ void ShadowRole::delete_sa(IpAddress address, Dvipa& dvipa, SaId id) {
 
 // What the owner still has stays as it is, with its replay window; the rest goes.
 void ShadowRole::drop_unnamed(IpAddress address, Dvipa& dvipa, const Named& named) {
-  std::vector<SaId> gone;
-  for (const auto& [id, entry] : parts_.local_sas.all()) {
-    if (entry.sa->local() == address && !named.sas.contains(id)) gone.push_back(id);
+  for (const SaId id : parts_.local_sas.of(address)) {
+    if (!named.sas.contains(id)) delete_sa(address, dvipa, id);
   }
-  for (const SaId id : gone) delete_sa(address, dvipa, id);
   std::erase_if(dvipa.filters, [&](const auto& entry) {
     if (named.filters.contains(entry.first)) return false;
     dvipa.filter_changes.push_back({entry.first, std::nullopt});

@@ -7,6 +7,8 @@
 #include <utility>
 #include <vector>
 
+#include "xcf/hello.h"
+
 namespace testudo::node {
 
 namespace {
@@ -16,8 +18,6 @@ std::string reason_of(const vipa::Acquired& acquired) {
   return fmt::format("{} {}, epoch {}", acquired.planned ? "handed over by" : "taken over from",
                      acquired.former->node, acquired.former->epoch.value());
 }
-
-NodeId number_of(const xcf::v1::Hello& hello) { return NodeId(static_cast<std::uint16_t>(hello.node_id())); }
 
 }  // namespace
 
@@ -80,10 +80,10 @@ void Succession::tell_replay(IpAddress dvipa) {
   parts_.replay.set_targets(dvipa, targets);
   std::optional<OwnerReplay::Keeper> keeper;
   const auto state = parts_.ownership.dvipa(dvipa);
-  for (const vipa::BackupRecord& backup : state ? state->backups : std::vector<vipa::BackupRecord>()) {
-    const xcf::v1::Hello* hello = parts_.link(backup.node);
-    if (hello == nullptr || keeper) continue;
-    keeper = {.name = backup.node, .node = number_of(*hello), .incarnation = hello->incarnation()};
+  for (std::size_t i = 0; state && !keeper && i < state->backups.size(); ++i) {
+    const std::string& name = state->backups[i].node;
+    if (const xcf::v1::Hello* hello = parts_.link(name))
+      keeper = {.name = name, .node = xcf::number_of(*hello), .incarnation = hello->incarnation()};
   }
   parts_.replay.set_keeper(dvipa, keeper);
 }

@@ -4,13 +4,13 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <charconv>
 #include <iterator>
 #include <utility>
 
 #include "node/owner_replay.h"
 #include "node/window_message.h"
 #include "xcf/address_field.h"
+#include "xcf/hello.h"
 
 namespace testudo::node {
 
@@ -19,22 +19,11 @@ namespace {
 constexpr Duration kListAgain = 100ms;
 constexpr Duration kPatience = 300ms;  // with a member that says nothing
 
-/// The epoch's part of an SA's number (ike/installation.h).
-std::uint64_t epoch_part(SaId sa) { return sa.value() >> 32; }
-
-std::optional<SaId> sa_of_key(std::string_view key) {
-  const std::size_t slash = key.rfind('/');
-  std::uint64_t value = 0;
-  const auto [end, code] = std::from_chars(key.data() + slash + 1, key.data() + key.size(), value, 16);
-  if (code != std::errc() || end != key.data() + key.size()) return std::nullopt;
-  return SaId(value);
-}
-
 }  // namespace
 
 Takeover::Takeover(Parts parts, What what, std::function<void(Found)> done)
     : parts_(std::move(parts)), what_(std::move(what)), done_(std::move(done)) {
-  for (const SaId sa : what_.sas) epochs_.insert(epoch_part(sa));
+  for (const SaId sa : what_.sas) ceilings_.insert(Ceilings::keys_beside(parts_.prefix, sa));
 }
 
 void Takeover::start() {
@@ -70,9 +59,8 @@ void Takeover::found_witnesses(const facility::Facility::Listing& listing) {
 }
 
 void Takeover::list_ceilings() {
-  if (epochs_.empty()) return ask_members();
-  const std::uint64_t epoch = epochs_.extract(epochs_.begin()).value();
-  list(fmt::format("{}ceiling/{:08x}", parts_.prefix, epoch), [this](const auto& listing) {
+  if (ceilings_.empty()) return ask_members();
+  list(ceilings_.extract(ceilings_.begin()).value(), [this](const auto& listing) {
     found_ceilings(listing);
     list_ceilings();
   });
@@ -80,18 +68,11 @@ void Takeover::list_ceilings() {
 
 void Takeover::found_ceilings(const facility::Facility::Listing& listing) {
   for (const facility::Entry& entry : listing.entries) {
-    const auto sa = sa_of_key(entry.key);
-    if (!sa || !what_.sas.contains(*sa)) continue;
-    SeqNo last;
-    std::uint64_t value = 0;
-    const char* const text_end = entry.value.data() + entry.value.size();
-    if (std::from_chars(entry.value.data(), text_end, value).ec == std::errc()) {
-      last = SeqNo(value);
-    } else {
+    const auto read = Ceilings::read(entry);
+    if (!read || !what_.sas.contains(read->first)) continue;
+    if (read->second.last == Ceilings::kUnknown)
       parts_.log.error("{} holds no number: its SA sends nothing more", entry.key);
-      last = SeqNo(~std::uint64_t{0});
-    }
-    found_.ceilings[*sa] = {.last = last, .revision = entry.modified};
+    found_.ceilings.insert(*read);
   }
 }
 
@@ -101,13 +82,9 @@ void Takeover::ask_members() {
   recovery_.emplace(before_);
   if (before_.epoch != Epoch() && !what_.sas.empty() && before_.keeper == NodeId())
     found_.loss = "the former owner had no backup that kept its replay windows";
-  std::set<NodeId> members;
-  if (!what_.sas.empty() || before_.epoch != Epoch()) {
-    for (const distributor::Witness& target : before_.targets) members.insert(target.node);
-    if (before_.keeper != NodeId()) members.insert(before_.keeper);
-  }
-  for (const NodeId node : members) missing_.insert(node);
-  for (const NodeId node : members) ask(node);
+  for (const distributor::Witness& target : before_.targets) missing_.insert(target.node);
+  if (before_.keeper != NodeId()) missing_.insert(before_.keeper);
+  for (const NodeId node : std::set(missing_)) ask(node);
   finish_if_done();
 }
 
@@ -146,7 +123,7 @@ void Takeover::link_up(NodeId node) {
 }
 
 void Takeover::report(const xcf::v1::Hello& from, const xcf::v1::TakeoverReport& message) {
-  const NodeId node(static_cast<std::uint16_t>(from.node_id()));
+  const NodeId node = xcf::number_of(from);
   if (Epoch(message.epoch()) != what_.epoch || !missing_.contains(node)) return;
   auto windows = windows_from_message(message.windows());
   auto record = windows_from_message(message.record());

@@ -23,6 +23,7 @@
 #include "base/executor.h"
 #include "distributor/replay_recovery.h"
 #include "facility/facility.h"
+#include "node/ceilings.h"
 #include "node/log.h"
 #include "node/witness_role.h"
 #include "xcf/bus.h"
@@ -46,14 +47,10 @@ class Takeover {
     Epoch epoch;
     std::set<SaId> sas;
   };
-  struct Ceiling {
-    SeqNo last;
-    facility::Revision revision;
-  };
   struct Found {
-    Epoch epoch;                       // under which it was found
-    facility::Revision witnesses;      // of the facility's record; 0: there is none
-    std::map<SaId, Ceiling> ceilings;  // of the SAs that have one
+    Epoch epoch;                                   // under which it was found
+    facility::Revision witnesses;                  // of the facility's record; 0: there is none
+    std::map<SaId, Ceilings::Inherited> ceilings;  // of the SAs that have one
     /// What the SA's ledger begins with; nothing: close it.
     std::function<std::optional<distributor::WindowReport>(SaId)> window;
     std::map<NodeId, std::vector<path::AddConnections::One>> connections;
@@ -85,7 +82,7 @@ class Takeover {
   std::function<void(Found)> done_;
   Found found_;
   distributor::ReplayWitnesses before_;
-  std::set<std::uint64_t> epochs_;  // of which ceilings are still to be listed
+  std::set<std::string> ceilings_;  // what the keys begin with that are still to be listed
   std::optional<distributor::ReplayRecovery> recovery_;
   std::set<NodeId> missing_;                        // members that have not answered yet
   std::map<NodeId, WitnessRole::Report> parts_of_;  // reports that are not complete

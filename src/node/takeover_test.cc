@@ -27,6 +27,8 @@ constexpr SaId kIn(kFormer.value() << 32 | 1), kOut(kFormer.value() << 32 | 2);
 /// This node is the backup, and the keeper; t1 and t2 are the former owner's targets.
 class TakeoverTest : public testing::Test {
  protected:
+  TakeoverTest() { host.open = {{{kDvipa, 80}, {IpAddress(0xc0000201), 5555}}}; }
+
   void put(const std::string& key, const std::string& value) {
     facility->compare_and_set({.key = key, .value = value}, [](auto) {});
     executor.run_for(10ms);
@@ -85,26 +87,13 @@ class TakeoverTest : public testing::Test {
     return nodes;
   }
 
-  class Host final : public io::HostNetwork {
-   public:
-    Result<void> apply(const io::Steering&) override { return {}; }
-    Result<void> clear(const io::Steering&) override { return {}; }
-    Result<void> renew(const io::Steering&) override { return {}; }
-    Result<void> announce(const std::string&, IpAddress) override { return {}; }
-    Result<std::set<io::Listener>> listening_ports(const std::string&) override { return std::set<io::Listener>(); }
-    Result<std::set<io::TcpConnection>> connections(const std::string&, std::span<const IpAddress>) override {
-      return std::set<io::TcpConnection>{{{kDvipa, 80}, {IpAddress(0xc0000201), 5555}}};
-    }
-    Result<io::InterfaceInfo> interface(const std::string&) override { return io::InterfaceInfo{}; }
-  };
-
   facility::TestExecutor executor{facility::TestExecutor::kVirtual};
   facility::MemoryStore store{executor};
   std::unique_ptr<facility::Facility> facility = store.connect(executor, "backup");
   RecordingBus bus;
   RecordingPlane plane;
   RecordingLog log;
-  Host host;
+  FakeHost host;
   WindowRequests windows{plane};
   WitnessRole witness{{.bus = bus,
                        .windows = windows,

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <set>
 #include <span>
 #include <string>
 #include <utility>
@@ -13,6 +14,7 @@
 
 #include "facility/test_executor.h"
 #include "ike/ike_daemon.h"
+#include "io/netlink/host_network.h"
 #include "ipsec/sa_for_test.h"
 #include "node/data_plane.h"
 #include "node/log.h"
@@ -88,6 +90,22 @@ class RecordingIke final : public ike::IkeDaemon {
 
   bool here = true;
   std::vector<Expired> expired;
+};
+
+/// Takes everything, and has the connections that a test gives it.
+class FakeHost final : public io::HostNetwork {
+ public:
+  Result<void> apply(const io::Steering&) override { return {}; }
+  Result<void> renew(const io::Steering&) override { return {}; }
+  Result<void> clear(const io::Steering&) override { return {}; }
+  Result<void> announce(const std::string&, IpAddress) override { return {}; }
+  Result<std::set<io::Listener>> listening_ports(const std::string&) override { return std::set<io::Listener>(); }
+  Result<std::set<io::TcpConnection>> connections(const std::string&, std::span<const IpAddress>) override {
+    return open;
+  }
+  Result<io::InterfaceInfo> interface(const std::string&) override { return io::InterfaceInfo{}; }
+
+  std::set<io::TcpConnection> open;
 };
 
 class RecordingLog final : public Log {
