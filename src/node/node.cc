@@ -9,7 +9,7 @@
 #include "node/flow_line.h"
 #include "node/tables.h"
 #include "node/worker_config.h"
-#include "xcf/address_field.h"
+#include "xcf/hello.h"
 
 namespace testudo::node {
 namespace {
@@ -135,118 +135,6 @@ Result<void> Node::begin(const vipa::Identity& self) {
   return {};
 }
 
-void Node::make_roles(const vipa::Identity& self) {
-  readiness_.emplace(self.id);
-  owner_.emplace(OwnerRole::Parts{.config = config_,
-                                  .executor = world_.executor,
-                                  .rng = world_.rng,
-                                  .bus = world_.bus,
-                                  .plane = world_.plane,
-                                  .local_sas = *local_sas_,
-                                  .ceilings = ceilings_,
-                                  .ownership = ownership_,
-                                  .readiness = *readiness_,
-                                  .ike = world_.ike,
-                                  .log = world_.log,
-                                  .self = self.id,
-                                  .tables_changed = [this] { publish_soon(); },
-                                  .manual_expired = [this](SaId sa) { manual_->expired(sa); },
-                                  .sa_added = [this](IpAddress dvipa, SaId sa) { replay_->added(dvipa, sa); }});
-  manual_.emplace(ManualSas::Parts{.config = config_,
-                                   .executor = world_.executor,
-                                   .rng = world_.rng,
-                                   .ceilings = ceilings_,
-                                   .owner = *owner_,
-                                   .log = world_.log});
-  const auto stands_by = [this](IpAddress dvipa) {
-    return config_.definition.find_backup(dvipa) != nullptr || config_.definition.find_define(dvipa) != nullptr;
-  };
-  shadow_.emplace(ShadowRole::Parts{.executor = world_.executor,
-                                    .bus = world_.bus,
-                                    .local_sas = *local_sas_,
-                                    .log = world_.log,
-                                    .events = events_,
-                                    .tables_changed = [this] { publish_soon(); },
-                                    .dvipas_changed = [this] { steer(); },
-                                    .stands_by = stands_by,
-                                    .deleted = [this](IpAddress dvipa, SaId sa) { witness_->forget(dvipa, sa); }});
-}
-
-void Node::make_succession(const vipa::Identity& self) {
-  windows_.emplace(world_.plane);
-  witness_.emplace(WitnessRole::Parts{.bus = world_.bus,
-                                      .windows = *windows_,
-                                      .host = world_.host,
-                                      .tun = config_.interfaces.tun,
-                                      .log = world_.log,
-                                      .self = {.node = self.id, .incarnation = self.incarnation}});
-  const auto replay_changed = [this](IpAddress dvipa) {
-    succession_->replay_changed(dvipa);
-    publish_soon();
-  };
-  replay_.emplace(OwnerReplay::Parts{.executor = world_.executor,
-                                     .bus = world_.bus,
-                                     .plane = world_.plane,
-                                     .facility = world_.facility,
-                                     .prefix = vipa::key_prefix(config_.cluster),
-                                     .owner_key = [this](IpAddress a) { return ownership_.owner_key(a); },
-                                     .windows = *windows_,
-                                     .log = world_.log,
-                                     .changed = replay_changed});
-  // Who has vanished is a backup, with a link, until his session and the link have found out.
-  const auto keeper_link = [this](const std::string& node) {
-    return detector_->silent(world_.executor.now()).contains(node) ? nullptr : link(node);
-  };
-  succession_.emplace(Succession::Parts{.executor = world_.executor,
-                                        .plane = world_.plane,
-                                        .events = events_,
-                                        .ownership = ownership_,
-                                        .readiness = *readiness_,
-                                        .owner = *owner_,
-                                        .shadow = *shadow_,
-                                        .replay = *replay_,
-                                        .windows = *windows_,
-                                        .takeover = {.executor = world_.executor,
-                                                     .bus = world_.bus,
-                                                     .facility = world_.facility,
-                                                     .prefix = vipa::key_prefix(config_.cluster),
-                                                     .witness = *witness_,
-                                                     .log = world_.log,
-                                                     .self = self.id,
-                                                     .link = [this](NodeId node) { return link(node); }},
-                                        .link = keeper_link,
-                                        .publish = [this] { publish(); },
-                                        .serving = [this](IpAddress dvipa) { serving(dvipa); }});
-}
-
-void Node::make_moves() {
-  moves_.emplace(Moves::Parts{.executor = world_.executor,
-                              .bus = world_.bus,
-                              .log = world_.log,
-                              .events = events_,
-                              .ownership = ownership_,
-                              .owner = *owner_,
-                              .steer = [this] { steer(); },
-                              .serving = [this](IpAddress dvipa) { serving(dvipa); },
-                              .connections =
-                                  [this](Moves::Counted counted) {
-                                    want_connections_.emplace_back(std::move(counted));
-                                    world_.plane.submit(path::ListConnections{});
-                                  }});
-}
-
-const xcf::v1::Hello* Node::link(const std::string& node) const {
-  const auto found = links_.find(node);
-  return found == links_.end() ? nullptr : &found->second.hello;
-}
-
-const xcf::v1::Hello* Node::link(NodeId node) const {
-  for (const auto& [name, link] : links_) {
-    if (link.hello.node_id() == node.value()) return &link.hello;
-  }
-  return nullptr;
-}
-
 xcf::v1::Hello Node::hello() const {
   xcf::v1::Hello hello;
   hello.set_version(xcf::kProtocolVersion);
@@ -338,121 +226,6 @@ void Node::announce(IpAddress dvipa, Epoch epoch, Duration again) {
   });
 }
 
-// ---- XCF ----
-
-xcf::BusEvents Node::bus_events() {
-  return {
-      .up = [this](const xcf::v1::Hello& hello) { link_up(hello); },
-      .down = [this](const std::string& node, const std::string& reason) { link_down(node, reason); },
-      .received = [this](const std::string& node, const xcf::v1::Envelope& message) { received(node, message); },
-      .refused = [this](
-                     const std::string& who,
-                     const std::string& reason) { world_.log.error("XCF link with {} refused: {}", who, reason); }};
-}
-
-void Node::link_up(const xcf::v1::Hello& hello) {
-  world_.log.info("XCF link with {} is up", hello.node());
-  detector_->link_up(hello.node(), world_.executor.now());
-  links_[hello.node()] = {.hello = hello, .since = world_.executor.now()};
-  owner_->link_up(hello);
-  shadow_->link_up(hello.node());
-  succession_->link_up(NodeId(static_cast<std::uint16_t>(hello.node_id())));
-  succession_->members_changed();
-  publish_soon();
-}
-
-void Node::link_down(const std::string& node, const std::string& reason) {
-  const auto found = links_.find(node);
-  if (found == links_.end()) return;
-  world_.log.warning("XCF link with {} is down: {}", node, reason);
-  const NodeId id(static_cast<std::uint16_t>(found->second.hello.node_id()));
-  links_.erase(found);
-  owner_->link_down(node);
-  world_.plane.submit(path::ForgetNode{.node = id});
-  succession_->members_changed();
-  publish_soon();
-  detector_->link_down(node, world_.executor.now());
-  beat();  // the others wait for it
-}
-
-// ---- who is dead ----
-
-void Node::members_changed() {
-  if (!detector_) return;
-  vipa::FailureDetector::Names names;
-  for (const auto& [name, record] : membership_.members()) names.insert(name);
-  detector_->members(names, world_.executor.now());
-}
-
-void Node::beat() {
-  const Time now = world_.executor.now();
-  xcf::v1::Envelope envelope;
-  xcf::v1::Heartbeat& heartbeat = *envelope.mutable_heartbeat();
-  heartbeat.set_number(++beats_);
-  for (const std::string& name : detector_->silent(now)) heartbeat.add_silent(name);
-  for (const auto& [name, link] : links_) world_.bus.send(name, envelope);
-  ownership_.suspect(detector_->dead(now));
-  succession_->members_changed();  // a keeper may have fallen silent
-}
-
-void Node::heard(const std::string& node, const xcf::v1::Heartbeat& heartbeat) {
-  const Time now = world_.executor.now();
-  detector_->heard(node, {heartbeat.silent().begin(), heartbeat.silent().end()}, now);
-  if (heartbeat.silent_size() > 0) ownership_.suspect(detector_->dead(now));
-}
-
-void Node::received(const std::string& node, const xcf::v1::Envelope& message) {
-  const auto found = links_.find(node);
-  if (found == links_.end()) return;
-  const xcf::v1::Hello& from = found->second.hello;
-  switch (message.message_case()) {
-    case xcf::v1::Envelope::kVipaList:
-      return shadow_->vipa_list(from, message.vipa_list());
-    case xcf::v1::Envelope::kInstall:
-      return shadow_->install(from, message.install());
-    case xcf::v1::Envelope::kRefused:
-      return shadow_->refused(node, message.refused());
-    case xcf::v1::Envelope::kListener:
-      return owner_->listener(node, NodeId(static_cast<std::uint16_t>(from.node_id())), message.listener());
-    case xcf::v1::Envelope::kAck:
-      return owner_->acknowledged(node, message.ack());
-    case xcf::v1::Envelope::kPull:
-      return owner_->pull(node, message.pull());
-    case xcf::v1::Envelope::kLifesize:
-      return owner_->lifesize_report(node, message.lifesize());
-    case xcf::v1::Envelope::kLifesizeGrant:
-      return shadow_->granted(from, message.lifesize_grant());
-    case xcf::v1::Envelope::kReplayRecord:
-      return replay_record(from, message.replay_record());
-    case xcf::v1::Envelope::kReplayRecordAck:
-      return replay_->acknowledged(NodeId(static_cast<std::uint16_t>(from.node_id())), message.replay_record_ack());
-    case xcf::v1::Envelope::kTakeoverQuery:
-      return takeover_query(from, message.takeover_query());
-    case xcf::v1::Envelope::kTakeoverReport:
-      return succession_->report(from, message.takeover_report());
-    case xcf::v1::Envelope::kHeartbeat:
-      return heard(node, message.heartbeat());
-    case xcf::v1::Envelope::kMoveRequest:
-      return moves_->asked(node, message.move_request());
-    case xcf::v1::Envelope::kHello:
-    case xcf::v1::Envelope::MESSAGE_NOT_SET:
-      return;
-  }
-}
-
-// Both are of the owner that this node knows, or of the past: epochs never go back.
-void Node::replay_record(const xcf::v1::Hello& from, const xcf::v1::ReplayRecord& record) {
-  const IpAddress address = xcf::address_of(record.dvipa());
-  if (shadow_->follows(address, from.node(), Epoch(record.epoch()))) witness_->record(from, record);
-}
-
-void Node::takeover_query(const xcf::v1::Hello& from, const xcf::v1::TakeoverQuery& query) {
-  const IpAddress address = xcf::address_of(query.dvipa());
-  if (!shadow_->follows(address, from.node(), Epoch(query.epoch()))) return;
-  publish();  // the worker refuses the former owner before it tells its windows
-  witness_->query(from, query);
-}
-
 // ---- the data plane ----
 
 void Node::worker_event(path::Event event) {
@@ -513,8 +286,7 @@ void Node::publish() {
   publish_pending_ = false;
   if (!factory_ || stopped_) return;
   std::map<NodeId, xcf::v1::Hello> members;
-  for (const auto& [name, link] : links_)
-    members[NodeId(static_cast<std::uint16_t>(link.hello.node_id()))] = link.hello;
+  for (const auto& [name, link] : links_) members[xcf::number_of(link.hello)] = link.hello;
   world_.plane.submit(path::SetFilters{.table = filters_->update(*owner_, *shadow_)});
   world_.plane.submit(path::SetDistribution{
       .table =
